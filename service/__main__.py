@@ -1,0 +1,53 @@
+"""`python -m service`: runs the TenantRooms gRPC service until it is told to stop."""
+
+import sys
+
+import structlog
+
+from service.settings import SettingsError, from_environment
+
+EXIT_USAGE = 2
+
+
+def main() -> int:
+    """Runs the service and gives the exit code: 0 after a clean stop, 2 when it cannot start."""
+    _configure_logging()
+    try:
+        settings = from_environment()
+    except SettingsError as error:
+        print("The settings cannot be used:", *error.problems, sep="\n  - ", file=sys.stderr)
+        return EXIT_USAGE
+
+    # Only now, as it takes a second: a mistake in the settings is told at once.
+    import uvloop  # noqa: PLC0415
+
+    from service.server import AddressInUse, serve  # noqa: PLC0415
+
+    try:
+        uvloop.run(serve(settings))
+    except AddressInUse as error:
+        print(
+            f"Cannot listen on {error}: is another process using it? TENANTROOMS_GRPC_LISTEN changes it.",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    return 0
+
+
+def _configure_logging() -> None:
+    person = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Who is calling: principals, and the verifiers that turn a credential into one."""

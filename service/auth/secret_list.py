@@ -1,0 +1,83 @@
+"""Owns how a list of API secrets is written: the JSON of AUTH_API_SECRETS_JSON, and what a secret may be.
+
+Step before: `service.settings` has the text. Step after: `service.auth.api_secrets` looks secrets up.
+"""
+
+import json
+from collections import Counter
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from service.auth.api_secrets import ApiSecret
+from service.auth.bearer import MAX_TOKEN_CHARACTERS, is_token
+from service.auth.principal import is_tenant_id
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    id: str
+    secret: str = Field(repr=False)
+    role: Literal["tenant", "operator"] = "tenant"
+
+
+_ENTRIES = TypeAdapter(list[_Entry])
+
+
+def check_secret(secret: str) -> None:
+    """Refuses a secret that no caller could present.
+
+    Raises:
+        ValueError: it is empty, too long, or has characters that a Bearer token cannot have.
+    """
+    if not secret:
+        raise ValueError("is an empty secret")
+    if not is_token(secret):
+        raise ValueError(f"is not a secret of at most {MAX_TOKEN_CHARACTERS} visible ASCII characters")
+
+
+def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:
+    """The secrets in `[{"id": …, "secret": …, "role": "tenant"|"operator"}, …]`.
+
+    Raises:
+        ValueError: with all that is wrong; entries are named by their place, never by their secret.
+    """
+    try:
+        entries = _ENTRIES.validate_python(json.loads(text))
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_describe, error.errors()))) from None
+    except (ValueError, RecursionError):
+        raise ValueError('is not JSON of the form [{"id": "…", "secret": "…", "role": "tenant"}]') from None
+
+    problems = [] if entries else ["lists no secret"]
+    uses = Counter(entry.secret for entry in entries)
+    roles: dict[str, str] = {}
+    for place, entry in enumerate(entries, 1):
+        if not is_tenant_id(entry.id):
+            problems.append(f"entry {place}: the id is blank, padded with blanks or not valid Unicode")
+        try:
+            check_secret(entry.secret)
+        except ValueError as error:
+            problems.append(f"entry {place}: it {error}")
+        if uses[entry.secret] > 1:
+            problems.append(f"entry {place}: the secret is in more than one entry")
+        if roles.setdefault(entry.id, entry.role) != entry.role:
+            problems.append(f"entry {place}: another entry gives the same id another role")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return tuple(ApiSecret(entry.id, entry.secret, entry.role) for entry in entries)
+
+
+def _describe(problem: ErrorDetails) -> str:
+    """What is wrong, with the place but without any text that was given: it may be a secret."""
+    match problem["loc"]:
+        case (int(index), *_) if problem["type"] == "extra_forbidden":
+            return f"entry {index + 1}: it has a member other than id, secret and role"
+        case (int(index), str(member)):
+            return f"entry {index + 1}: {member}: {problem['msg']}"
+        case (int(index),):
+            return f"entry {index + 1}: {problem['msg']}"
+        case _:
+            return problem["msg"]

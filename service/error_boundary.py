@@ -1,0 +1,155 @@
+"""Owns what leaves the service when something went wrong: a code, a reason and a constant text.
+
+The outermost interceptor, so the first step of every call; `service.authentication` is the next. grpc.aio
+would send the text of any stray exception to the caller, out of (de)serializers and interceptors too.
+Therefore this boundary runs them itself, inside its own `try`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, NoReturn, cast
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode
+from grpc_status import rpc_status
+
+from service import errors
+from service.request_id import REQUEST_ID, REQUEST_ID_KEY, RequestIds
+from service.rpc_types import Behaviour, Context, Continuation, Handler
+from tenantrooms.v1.error_reason_pb2 import ErrorReason
+
+ERROR_DOMAIN: Final = "tenantrooms"
+
+CODES: Final[Mapping[type[errors.DomainError], StatusCode]] = {
+    errors.CredentialMissing: StatusCode.UNAUTHENTICATED,
+    errors.CredentialMalformed: StatusCode.UNAUTHENTICATED,
+    errors.CredentialRejected: StatusCode.UNAUTHENTICATED,
+    errors.RequestMalformed: StatusCode.INVALID_ARGUMENT,
+    errors.TenantIdBlank: StatusCode.INVALID_ARGUMENT,
+    errors.RoomNameBlank: StatusCode.INVALID_ARGUMENT,
+    errors.RoomNameTooLong: StatusCode.INVALID_ARGUMENT,
+    errors.PageSizeInvalid: StatusCode.INVALID_ARGUMENT,
+    errors.PageTokenInvalid: StatusCode.INVALID_ARGUMENT,
+    errors.ConsistencyInvalid: StatusCode.INVALID_ARGUMENT,
+    errors.OperatorOnly: StatusCode.PERMISSION_DENIED,
+    errors.RoomNotFound: StatusCode.NOT_FOUND,
+    errors.LiveKitNotConfigured: StatusCode.FAILED_PRECONDITION,
+    errors.LiveKitUnavailable: StatusCode.UNAVAILABLE,
+    errors.LiveKitTimedOut: StatusCode.DEADLINE_EXCEEDED,
+    errors.LiveKitFailed: StatusCode.INTERNAL,
+    errors.Unexpected: StatusCode.INTERNAL,
+}
+
+# What is somebody's to look into; the rest is the caller's own affair.
+_FAULTS: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL})
+
+# The answer is final, whatever its code: a client that retries on UNAVAILABLE by itself shall not.
+_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+
+
+_log = structlog.get_logger(__name__)
+
+
+class ErrorBoundary(grpc.aio.ServerInterceptor):
+    """Turns whatever an rpc raises into a status of the contract, and gives each call its request id."""
+
+    def __init__(self, request_ids: RequestIds) -> None:
+        self._request_ids = request_ids
+
+    async def intercept_service(
+        self,
+        continuation: Continuation,
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        """Gives the guarded rpc, or one that refuses when an inner interceptor already did."""
+        method = handler_call_details.method
+        REQUEST_ID.set(self._request_ids.of(handler_call_details.invocation_metadata))
+        try:
+            handler = await continuation(handler_call_details)
+        except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
+            return _refusing(method, error)
+        if handler is None or handler.unary_unary is None:
+            # The streams of health and reflection are their libraries' own, and hold nothing of ours.
+            return handler
+        behaviour = cast(Behaviour, handler.unary_unary)
+        return _guarded(
+            method,
+            behaviour,
+            handler.request_deserializer or _as_it_is,
+            handler.response_serializer or _as_it_is,
+        )
+
+
+def _guarded(
+    method: str,
+    behaviour: Behaviour,
+    decode: Callable[[bytes], Any],
+    encode: Callable[[Any], bytes],
+) -> "Handler":
+    async def serve(raw_request: bytes, context: Context) -> bytes:
+        try:
+            answer = await behaviour(_decoded(decode, raw_request), context)
+            raw_answer = answer if isinstance(answer, bytes) else encode(answer)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
+            await _abort(method, error, context)
+        context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
+        return raw_answer
+
+    return grpc.unary_unary_rpc_method_handler(cast(Any, serve))  # the stubs know sync handlers only
+
+
+def _as_it_is(message: bytes) -> bytes:
+    return message
+
+
+def _refusing(method: str, error: Exception) -> "Handler":
+    # A stream handler answers before it has read anything, whatever the rpc's own shape.
+    async def refuse(_requests: AsyncIterator[bytes], context: Context) -> None:
+        await _abort(method, error, context)
+
+    return grpc.stream_stream_rpc_method_handler(cast(Any, refuse))
+
+
+def _decoded(decode: Callable[[bytes], Any], raw_request: bytes) -> Any:
+    try:
+        return decode(raw_request)
+    except DecodeError as error:
+        raise errors.RequestMalformed from error
+
+
+async def _abort(method: str, error: Exception, context: Context) -> NoReturn:
+    known = error if isinstance(error, errors.DomainError) else errors.Unexpected()
+    code = CODES[type(known)]
+    _log_failure(method, code, known, error)
+    status = rpc_status.to_status(status_of(known))
+    trailers = (*status.trailing_metadata, (REQUEST_ID_KEY, REQUEST_ID.get()), _NO_RETRY)
+    await context.abort(status.code, status.details, trailers)
+
+
+def status_of(error: errors.DomainError) -> Status:
+    """The whole status that a caller gets for this error; the same bytes for the same class."""
+    info = AnyMessage()
+    info.Pack(ErrorInfo(reason=ErrorReason.Name(error.reason), domain=ERROR_DOMAIN))
+    number: int = CODES[type(error)].value[0]
+    return Status(code=number, message=error.text, details=[info])
+
+
+def _log_failure(method: str, code: StatusCode, known: errors.DomainError, error: Exception) -> None:
+    if code not in _FAULTS:
+        return
+    unexpected = isinstance(known, errors.Unexpected)
+    _log.error(
+        "rpc failed",
+        rpc=method,
+        code=code.name,
+        reason=ErrorReason.Name(known.reason),
+        detail=str(error),
+        request_id=REQUEST_ID.get(),
+        exc_info=error if unexpected else None,
+    )

@@ -1,0 +1,137 @@
+"""Owns the domain errors: what can go wrong, in the project's own words, with no transport in them.
+
+Each class is one `ErrorReason` of the contract; `service.error_boundary` maps it to a gRPC status. An
+error's arguments are for the log only: a caller gets the class's constant text and nothing else.
+"""
+
+from typing import ClassVar
+
+from tenantrooms.v1.error_reason_pb2 import ErrorReason
+
+
+class DomainError(Exception):
+    """The base of all errors that a caller may be told of.
+
+    Attributes:
+        reason: the contract's reason for it.
+        text: the constant that the caller reads.
+    """
+
+    reason: ClassVar[ErrorReason.ValueType]
+    text: ClassVar[str]
+
+
+class CredentialMissing(DomainError):
+    """No credential came with the call, and one is required."""
+
+    reason = ErrorReason.CREDENTIAL_MISSING
+    text = "No credential was given"
+
+
+class CredentialMalformed(DomainError):
+    """What came is not one usable Bearer token."""
+
+    reason = ErrorReason.CREDENTIAL_MALFORMED
+    text = "The credential is not a usable Bearer token"
+
+
+class CredentialRejected(DomainError):
+    """No verifier accepted the credential."""
+
+    reason = ErrorReason.CREDENTIAL_REJECTED
+    text = "The credential was not accepted"
+
+
+class RequestMalformed(DomainError):
+    """The request's bytes are not the message that the rpc takes."""
+
+    reason = ErrorReason.REQUEST_MALFORMED
+    text = "The request could not be decoded"
+
+
+class TenantIdBlank(DomainError):
+    """A request names a tenant with a blank id."""
+
+    reason = ErrorReason.TENANT_ID_BLANK
+    text = "Tenant id cannot be blank"
+
+
+class RoomNameBlank(DomainError):
+    """A room name that is empty or all white space."""
+
+    reason = ErrorReason.ROOM_NAME_BLANK
+    text = "Room name cannot be empty"
+
+
+class RoomNameTooLong(DomainError):
+    """A room name longer than LiveKit lets any room's be."""
+
+    reason = ErrorReason.ROOM_NAME_TOO_LONG
+    text = "Room name cannot be longer than 256 bytes"
+
+
+class PageSizeInvalid(DomainError):
+    """A negative page size."""
+
+    reason = ErrorReason.PAGE_SIZE_INVALID
+    text = "Page size cannot be negative"
+
+
+class PageTokenInvalid(DomainError):
+    """A page token that was not made for this tenant and consistency."""
+
+    reason = ErrorReason.PAGE_TOKEN_INVALID
+    text = "Page token is not valid for this request; start again without one"
+
+
+class ConsistencyInvalid(DomainError):
+    """A consistency that this version does not know."""
+
+    reason = ErrorReason.CONSISTENCY_INVALID
+    text = "Consistency is not one that this version knows"
+
+
+class OperatorOnly(DomainError):
+    """A tenant asked for what only an operator may have."""
+
+    reason = ErrorReason.OPERATOR_ONLY
+    text = "Only an operator may act for another tenant"
+
+
+class RoomNotFound(DomainError):
+    """No such room for this caller: it does not exist, or is another's, or is nobody's."""
+
+    reason = ErrorReason.ROOM_NOT_FOUND
+    text = "Room not found or not accessible"
+
+
+class LiveKitNotConfigured(DomainError):
+    """The service was started without LiveKit credentials."""
+
+    reason = ErrorReason.LIVEKIT_NOT_CONFIGURED
+    text = "LiveKit service not configured"
+
+
+class LiveKitUnavailable(DomainError):
+    """LiveKit could not be reached, or said that it cannot answer now."""
+
+    reason = ErrorReason.LIVEKIT_UNAVAILABLE
+    text = "LiveKit did not answer"
+
+
+class LiveKitTimedOut(LiveKitUnavailable):
+    """LiveKit gave no whole answer in time."""
+
+
+class LiveKitFailed(DomainError):
+    """LiveKit answered with an error, or with something that is no answer."""
+
+    reason = ErrorReason.LIVEKIT_FAILED
+    text = "LiveKit could not answer the request"
+
+
+class Unexpected(DomainError):
+    """Anything that nobody foresaw; the log has it under the request id."""
+
+    reason = ErrorReason.UNEXPECTED
+    text = "Unexpected error"

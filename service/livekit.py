@@ -1,0 +1,152 @@
+"""Owns what TenantRooms asks LiveKit: the two RoomService calls over Twirp, and what their failures mean.
+
+Step before: `service.directory` decides what to ask. Step after: `service.livekit_transport` carries the
+bytes. What comes back is LiveKit's own messages; who may see them is decided elsewhere.
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from livekit.protocol.models import ParticipantInfo, Room
+from livekit.protocol.room import (
+    ListParticipantsRequest,
+    ListParticipantsResponse,
+    ListRoomsRequest,
+    ListRoomsResponse,
+)
+
+from service.errors import LiveKitFailed, LiveKitUnavailable, RoomNotFound
+from service.livekit_tokens import AccessTokens
+
+# What a proxy in front of LiveKit says when LiveKit is away, and what LiveKit says when its store is.
+_AWAY: Final = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+_LOGGED_CHARACTERS: Final = 200
+
+_Answer = TypeVar("_Answer", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class TwirpAnswer:
+    """What came back over HTTP: the status, the bare media type in lower case, and the whole body."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+class TwirpTransport(Protocol):
+    """Carries one Twirp call."""
+
+    async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
+        """POSTs a protobuf body to `/twirp/livekit.RoomService/<method>` and reads the whole answer.
+
+        Raises:
+            LiveKitUnavailable: no connection.
+            LiveKitTimedOut: no whole answer in time.
+            LiveKitFailed: the answer broke off, is encoded, or is over the size cap.
+        """
+        ...
+
+
+class LiveKit:
+    """LiveKit's RoomService, as far as TenantRooms needs it.
+
+    Args:
+        transport: carries the calls; whoever opened it closes it.
+        tokens: signs what LiveKit asks to see.
+    """
+
+    def __init__(self, transport: TwirpTransport, tokens: AccessTokens) -> None:
+        self._transport = transport
+        self._tokens = tokens
+
+    async def list_all_rooms(self) -> list[Room]:
+        """Every room of the deployment, in no order.
+
+        Raises:
+            LiveKitUnavailable, LiveKitFailed: as the transport, or LiveKit answered with an error.
+        """
+        return await self._list_rooms(ListRoomsRequest())
+
+    async def list_rooms_named(self, names: Collection[str]) -> dict[str, Room]:
+        """Those of the named rooms that exist, by name; a name that was not asked for is dropped.
+
+        Raises:
+            ValueError: no names were given, which LiveKit would take to mean all rooms.
+            LiveKitUnavailable, LiveKitFailed: as `list_all_rooms`.
+        """
+        if not names:
+            raise ValueError("an empty list of names means every room to LiveKit")
+        wanted = frozenset(names)
+        found: dict[str, Room] = {}
+        for room in await self._list_rooms(ListRoomsRequest(names=wanted)):
+            if room.name not in wanted:
+                continue
+            if room.name in found:
+                raise LiveKitFailed("ListRooms: one name, two rooms")
+            found[room.name] = room
+        return found
+
+    async def list_participants(self, room_name: str) -> list[ParticipantInfo]:
+        """Who is in this room; an empty list also where there is no such room.
+
+        Raises:
+            RoomNotFound: LiveKit says that there is no such room.
+            LiveKitUnavailable, LiveKitFailed: as `list_all_rooms`.
+        """
+        answer = await self._call(
+            "ListParticipants",
+            self._tokens.for_room(room_name),
+            ListParticipantsRequest(room=room_name),
+            ListParticipantsResponse,
+        )
+        return list(answer.participants)
+
+    async def _list_rooms(self, request: ListRoomsRequest) -> list[Room]:
+        answer = await self._call("ListRooms", self._tokens.for_listing(), request, ListRoomsResponse)
+        return list(answer.rooms)
+
+    async def _call(self, method: str, token: str, request: Message, answer_type: type[_Answer]) -> _Answer:
+        answer = await self._transport.post(method, token, request.SerializeToString())
+        if answer.status != HTTPStatus.OK:
+            raise _failure(method, answer)
+        if answer.media_type != "application/protobuf":
+            raise LiveKitFailed(f"{method}: answered with {answer.media_type!r} instead of protobuf")
+        try:
+            return answer_type.FromString(answer.body)
+        except DecodeError as error:
+            raise LiveKitFailed(f"{method}: {len(answer.body)} bytes that are no {method}Response") from error
+
+
+def _failure(method: str, answer: TwirpAnswer) -> Exception:
+    """The domain error for an answer that is not 200. Its text is for the log."""
+    code, message = _twirp_error(answer)
+    what = f"{method}: HTTP {answer.status}, {code}: {message[:_LOGGED_CHARACTERS]!r}"
+    if code == "not_found" and answer.status == HTTPStatus.NOT_FOUND and method == "ListParticipants":
+        return RoomNotFound(what)
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return LiveKitFailed(
+            f"{what}; LiveKit refused our API key: compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with "
+            "LiveKit's own keys, and both clocks with each other"
+        )
+    return LiveKitUnavailable(what) if answer.status in _AWAY else LiveKitFailed(what)
+
+
+def _twirp_error(answer: TwirpAnswer) -> tuple[str, str]:
+    """Code and message of a Twirp error; plain text and anything else give the code `not_twirp`."""
+    try:
+        error = json.loads(answer.body)
+        return str(error["code"]), str(error.get("msg", ""))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return "not_twirp", answer.body[:_LOGGED_CHARACTERS].decode("utf-8", "replace")

@@ -1,0 +1,95 @@
+"""Owns the HTTP connection to LiveKit: pooled, bounded in time and size, without redirects or proxies.
+
+Step before: `service.livekit` has a message to send. The next step is LiveKit itself.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+
+from service.errors import LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
+from service.livekit import TwirpAnswer
+
+MOST_CONNECTIONS: Final = 64
+IDLE_CONNECTION_SECONDS: Final = 30
+
+
+class AiohttpTransport:
+    """Twirp over aiohttp.
+
+    Args:
+        session: an open session, as `open_transport` makes it.
+        base_url: LiveKit's address, http or https, without a trailing slash.
+        timeout: seconds for one call, from connecting to the last byte.
+        max_response_bytes: an answer over this is a failure and is not read to its end.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, timeout: float, max_response_bytes: int
+    ) -> None:
+        self._session = session
+        self._service_url = f"{base_url}/twirp/livekit.RoomService/"
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._max_response_bytes = max_response_bytes
+
+    async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
+        """Carries one call; see `service.livekit.TwirpTransport`."""
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/protobuf",
+            "Accept-Encoding": "identity",
+        }
+        try:
+            async with self._session.post(
+                self._service_url + method,
+                data=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+            ) as answer:
+                return TwirpAnswer(answer.status, answer.content_type, await self._read(method, answer))
+        except TimeoutError as error:
+            raise LiveKitTimedOut(f"{method}: no answer within {self._timeout.total} s") from error
+        except aiohttp.ClientPayloadError as error:
+            raise LiveKitFailed(f"{method}: the answer broke off") from error
+        except aiohttp.ClientResponseError as error:
+            raise LiveKitFailed(f"{method}: not an HTTP answer: {error.message}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise LiveKitUnavailable(f"{method}: {type(error).__name__}: {error}") from error
+
+    async def _read(self, method: str, answer: aiohttp.ClientResponse) -> bytes:
+        # Nothing encoded was asked for, and a small body can unpack into one without end.
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise LiveKitFailed(f"{method}: the answer is encoded, which was not asked for")
+        if (answer.content_length or 0) > self._max_response_bytes:
+            raise self._too_large(method)
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.content.iter_any():
+            size += len(chunk)
+            if size > self._max_response_bytes:
+                raise self._too_large(method)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _too_large(self, method: str) -> LiveKitFailed:
+        return LiveKitFailed(
+            f"{method}: the answer is over {self._max_response_bytes} bytes; lower LiveKit's own limit on "
+            "room metadata (limit.max_metadata_size), or raise TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES"
+        )
+
+
+@asynccontextmanager
+async def open_transport(
+    base_url: str, timeout: float, max_response_bytes: int
+) -> AsyncIterator[AiohttpTransport]:
+    """A transport with a connection pool of its own, which closes with it."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=IDLE_CONNECTION_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    ) as session:
+        yield AiohttpTransport(session, base_url, timeout, max_response_bytes)

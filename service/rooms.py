@@ -1,0 +1,125 @@
+"""Owns the use cases: list the rooms, get one room. The masking of rooms that are not the caller's is here.
+
+Step before: `service.servicer` has decoded the request. Step after: `service.directory` knows the rooms.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from livekit.protocol.models import ParticipantInfo, Room
+
+from service.auth.principal import Principal, Scope, scope_of
+from service.consistency import Consistency
+from service.directory import OwnedRoom
+from service.errors import RoomNameBlank, RoomNameTooLong, RoomNotFound
+from service.ownership import may_see
+from service.paging import check_page_token, checked_page_size, cut_page
+
+MAX_ROOM_NAME_BYTES: Final = 256
+"""LiveKit's own limit."""
+
+
+class RoomDirectory(Protocol):
+    """What is known of LiveKit's rooms: `service.directory`."""
+
+    async def rooms(self, scope: Scope, consistency: Consistency) -> Sequence[OwnedRoom]:
+        """The rooms that this scope may see, sorted by name."""
+        ...
+
+    async def room(self, name: str) -> OwnedRoom | None:
+        """The room of this name, whoever owns it, read by a reading that begins after this call."""
+        ...
+
+    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+        """Who is in the room of this name; RoomNotFound, or nobody, where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPage:
+    """Rooms sorted by name, and the token of the next page; empty when this is the last."""
+
+    rooms: Sequence[Room]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomDetails:
+    """A room and who is in it."""
+
+    room: Room
+    participants: Sequence[ParticipantInfo]
+
+
+class Rooms:
+    """What callers can ask about rooms.
+
+    Every method may also raise LiveKitNotConfigured, LiveKitUnavailable or LiveKitFailed.
+
+    Args:
+        directory: knows the rooms.
+        default_consistency: what a list without a wish of its own gets.
+    """
+
+    def __init__(self, directory: RoomDirectory, default_consistency: Consistency) -> None:
+        self._directory = directory
+        self._default_consistency = default_consistency
+
+    async def list(
+        self,
+        principal: Principal,
+        tenant_id: str | None,
+        page_size: int,
+        page_token: str,
+        consistency: Consistency | None,
+    ) -> RoomPage:
+        """One page of the rooms that this caller may see, acting for `tenant_id` where it is given.
+
+        Raises:
+            TenantIdBlank, OperatorOnly, PageSizeInvalid, PageTokenInvalid: before anything is looked up.
+        """
+        scope = scope_of(principal, tenant_id)
+        page_size = checked_page_size(page_size)
+        consistency = consistency or self._default_consistency
+        check_page_token(page_token, scope, consistency)
+
+        rooms = await self._directory.rooms(scope, consistency)
+        page, next_page_token = cut_page(rooms, page_size, page_token, scope, consistency)
+        return RoomPage([owned.room for owned in page], next_page_token)
+
+    async def get(self, principal: Principal, tenant_id: str | None, room_name: str) -> RoomDetails:
+        """One room with its participants, both of the same life of the room and under the same owner.
+
+        A room that is absent, another tenant's or nobody's costs the same upstream call and raises the
+        same error: participants are asked for only once the room is known to be the caller's. As the
+        room can be recreated or given away before they arrive, it is read once more after they did.
+
+        Raises:
+            TenantIdBlank, OperatorOnly, RoomNameBlank, RoomNameTooLong: before anything is looked up.
+            RoomNotFound: there is no such room for this caller.
+        """
+        scope = scope_of(principal, tenant_id)
+        _check_room_name(room_name)
+
+        before = await self._visible_room(scope, room_name)
+        participants = await self._directory.participants(room_name)
+        if not participants:
+            return RoomDetails(before.room, ())
+        after = await self._visible_room(scope, room_name)
+        if (after.room.sid, after.owner) != (before.room.sid, before.owner):
+            raise RoomNotFound
+        return RoomDetails(after.room, participants)
+
+    async def _visible_room(self, scope: Scope, room_name: str) -> OwnedRoom:
+        owned = await self._directory.room(room_name)
+        if owned is None or not may_see(scope, owned.owner):
+            raise RoomNotFound
+        return owned
+
+
+def _check_room_name(room_name: str) -> None:
+    if not room_name.strip():
+        raise RoomNameBlank
+    if len(room_name.encode()) > MAX_ROOM_NAME_BYTES:
+        raise RoomNameTooLong

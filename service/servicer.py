@@ -1,0 +1,119 @@
+"""Owns the translation between the contract's messages and the use cases. No rule lives here.
+
+Step before: `service.authentication` has put the caller in `PRINCIPAL`. Step after: `service.rooms`.
+"""
+
+from typing import Final
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from livekit.protocol.models import ParticipantInfo, Room
+
+from service.authentication import PRINCIPAL
+from service.consistency import Consistency
+from service.errors import ConsistencyInvalid
+from service.rooms import Rooms
+from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer
+
+_CONSISTENCIES: Final = {
+    pb.CONSISTENCY_UNSPECIFIED: None,
+    pb.CONSISTENCY_FULLY_CONSISTENT: Consistency.FULL,
+    pb.CONSISTENCY_MINIMIZE_LATENCY: Consistency.MINIMIZE_LATENCY,
+}
+_STATES: Final = {
+    ParticipantInfo.State.JOINING: pb.PARTICIPANT_STATE_JOINING,
+    ParticipantInfo.State.JOINED: pb.PARTICIPANT_STATE_JOINED,
+    ParticipantInfo.State.ACTIVE: pb.PARTICIPANT_STATE_ACTIVE,
+    ParticipantInfo.State.DISCONNECTED: pb.PARTICIPANT_STATE_DISCONNECTED,
+}
+_KINDS: Final = {
+    ParticipantInfo.Kind.STANDARD: pb.PARTICIPANT_KIND_STANDARD,
+    ParticipantInfo.Kind.INGRESS: pb.PARTICIPANT_KIND_INGRESS,
+    ParticipantInfo.Kind.EGRESS: pb.PARTICIPANT_KIND_EGRESS,
+    ParticipantInfo.Kind.SIP: pb.PARTICIPANT_KIND_SIP,
+    ParticipantInfo.Kind.AGENT: pb.PARTICIPANT_KIND_AGENT,
+}
+
+
+class Servicer(TenantRoomsServicer):
+    """The rpcs of `tenantrooms.v1.TenantRooms`; domain errors pass through to the error boundary."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    async def ListRooms(
+        self,
+        request: pb.ListRoomsRequest,
+        context: grpc.aio.ServicerContext[pb.ListRoomsRequest, pb.ListRoomsResponse],
+    ) -> pb.ListRoomsResponse:
+        """One page of the caller's rooms."""
+        if request.consistency not in _CONSISTENCIES:
+            raise ConsistencyInvalid
+        page = await self._rooms.list(
+            PRINCIPAL.get(),
+            request.tenant_id if request.HasField("tenant_id") else None,
+            request.page_size,
+            request.page_token,
+            _CONSISTENCIES[request.consistency],
+        )
+        return pb.ListRoomsResponse(
+            rooms=map(_summary_message, page.rooms), next_page_token=page.next_page_token
+        )
+
+    async def GetRoom(
+        self,
+        request: pb.GetRoomRequest,
+        context: grpc.aio.ServicerContext[pb.GetRoomRequest, pb.GetRoomResponse],
+    ) -> pb.GetRoomResponse:
+        """One room with its participants."""
+        details = await self._rooms.get(
+            PRINCIPAL.get(),
+            request.tenant_id if request.HasField("tenant_id") else None,
+            request.room_name,
+        )
+        return pb.GetRoomResponse(
+            room=_room_message(details.room), participants=map(_participant_message, details.participants)
+        )
+
+
+def _summary_message(room: Room) -> pb.RoomSummary:
+    return pb.RoomSummary(
+        name=room.name,
+        sid=room.sid,
+        num_participants=room.num_participants,
+        creation_time=_timestamp(room.creation_time, room.creation_time_ms),
+    )
+
+
+def _room_message(room: Room) -> pb.Room:
+    # Field by field, so that a secret which LiveKit keeps in its own message can never slip through.
+    return pb.Room(
+        name=room.name,
+        sid=room.sid,
+        num_participants=room.num_participants,
+        max_participants=room.max_participants,
+        creation_time=_timestamp(room.creation_time, room.creation_time_ms),
+        metadata=room.metadata,
+        active_recording=room.active_recording,
+    )
+
+
+def _participant_message(participant: ParticipantInfo) -> pb.Participant:
+    return pb.Participant(
+        sid=participant.sid,
+        identity=participant.identity,
+        name=participant.name,
+        state=_STATES.get(participant.state, pb.PARTICIPANT_STATE_UNSPECIFIED),
+        kind=_KINDS.get(participant.kind, pb.PARTICIPANT_KIND_UNSPECIFIED),
+        joined_at=_timestamp(participant.joined_at, participant.joined_at_ms),
+        metadata=participant.metadata,
+        attributes=participant.attributes,
+        is_publisher=participant.is_publisher,
+    )
+
+
+def _timestamp(seconds: int, milliseconds: int) -> Timestamp:
+    """The moment that LiveKit gives twice; the finer one counts where it agrees with the coarser."""
+    whole, rest = divmod(milliseconds, 1_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1_000_000 if whole == seconds else 0)
