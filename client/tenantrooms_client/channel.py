@@ -39,9 +39,6 @@ _OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
     ("grpc.keepalive_permit_without_calls", 1),
     # A token must not end up at a proxy because of a variable in the environment.
     ("grpc.enable_http_proxy", 0),
-    # TenantRooms' answers need more than 8 KiB of headers only when a token is that long.
-    ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.absolute_max_metadata_size", 128 * 1024),
 )
 
 

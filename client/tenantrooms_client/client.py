@@ -79,6 +79,7 @@ class TenantRoomsClient:
 
         Raises:
             TenantRoomsError: the call failed; its subclass and `reason` say how.
+            ValueError: the token cannot be sent.
         """
         request = tenant_rooms_pb2.ListRoomsRequest(
             tenant_id=tenant_id, page_size=page_size, page_token=page_token, consistency=consistency
@@ -144,6 +145,7 @@ class TenantRoomsClient:
         Raises:
             NotFound: no such room for this caller.
             TenantRoomsError: the call failed otherwise.
+            ValueError: the token cannot be sent.
         """
         request = tenant_rooms_pb2.GetRoomRequest(tenant_id=tenant_id, room_name=room_name)
         try:
@@ -158,4 +160,8 @@ class TenantRoomsClient:
 
     def _metadata(self, token: str | None, metadata: Metadata) -> Metadata:
         token = self._token if token is None else token
-        return metadata if token is None else (("authorization", f"Bearer {token}"), *metadata)
+        if token is None:
+            return metadata
+        if not token.isascii() or not token.isprintable():
+            raise ValueError("the token has characters that no header can carry, perhaps a line end")
+        return (("authorization", f"Bearer {token}"), *metadata)

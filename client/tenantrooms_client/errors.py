@@ -101,12 +101,12 @@ def _reason_of(failure: grpc.aio.AioRpcError) -> str | None:
     try:
         # It asks for what a finished call and its error both have: code, details and trailers.
         status = rpc_status.from_call(cast(grpc.Call, failure))
+        for detail in status.details if status else ():
+            info = ErrorInfo()
+            if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
+                return info.reason
     except (ValueError, DecodeError):  # details that contradict the status are nobody's answer
         return None
-    for detail in status.details if status else ():
-        info = ErrorInfo()
-        if detail.Is(ErrorInfo.DESCRIPTOR) and detail.Unpack(info) and info.domain == ERROR_DOMAIN:
-            return info.reason
     return None
 
 

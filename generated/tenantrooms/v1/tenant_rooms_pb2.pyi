@@ -135,8 +135,8 @@ class ListRoomsRequest(_message.Message):
     tenant_id: _builtins.str
     """The tenant to act for. Unset: the caller's own view. An operator, or any caller of a service that
     lets calls in without a credential, may name any tenant and gets exactly that tenant's view; a
-    tenant may name only itself (PERMISSION_DENIED, OPERATOR_ONLY). Set but blank: INVALID_ARGUMENT
-    (TENANT_ID_BLANK).
+    tenant may name only itself (PERMISSION_DENIED, OPERATOR_ONLY). Compared code point for code point,
+    never trimmed or folded. Set but blank: INVALID_ARGUMENT (TENANT_ID_BLANK).
     """
     page_size: _builtins.int
     """The largest number of rooms in the page. Unset or 0: 1,000. Above 50,000: lowered to 50,000.
@@ -232,7 +232,8 @@ Global___GetRoomRequest: _TypeAlias = GetRoomRequest  # noqa: Y015
 @_typing.final
 class GetRoomResponse(_message.Message):
     """GetRoomResponse is one room with its participants, both as of one moment: the room's `sid` and owner
-    were the same before and after the participants were read.
+    were the same before and after the participants were read. Many participants with much metadata can
+    need a client whose receive limit is above gRPC's default of 4 MiB.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -301,15 +302,15 @@ Global___RoomSummary: _TypeAlias = RoomSummary  # noqa: Y015
 
 @_typing.final
 class Room(_message.Message):
-    """Room is a LiveKit room in full, without its secrets."""
+    """Room is a LiveKit room in full, without its secrets. Fields 1 to 4 are those of RoomSummary."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     SID_FIELD_NUMBER: _builtins.int
     NUM_PARTICIPANTS_FIELD_NUMBER: _builtins.int
-    MAX_PARTICIPANTS_FIELD_NUMBER: _builtins.int
     CREATION_TIME_FIELD_NUMBER: _builtins.int
+    MAX_PARTICIPANTS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     ACTIVE_RECORDING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -336,8 +337,8 @@ class Room(_message.Message):
         name: _builtins.str = ...,
         sid: _builtins.str = ...,
         num_participants: _builtins.int = ...,
-        max_participants: _builtins.int = ...,
         creation_time: _timestamp_pb2.Timestamp | None = ...,
+        max_participants: _builtins.int = ...,
         metadata: _builtins.str = ...,
         active_recording: _builtins.bool = ...,
     ) -> None: ...

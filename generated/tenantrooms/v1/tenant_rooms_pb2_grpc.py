@@ -32,8 +32,11 @@ class TenantRoomsStub:
     sees the rooms whose metadata names it as `auth_id`; an operator sees all rooms; a call without a
     credential sees all rooms if, and only if, the service runs with AUTH_REQUIRED=false.
 
-    Every error carries a google.rpc.ErrorInfo with domain "tenantrooms" and, as its reason, the name of
-    an ErrorReason. Errors that any rpc may give: UNAUTHENTICATED (CREDENTIAL_MISSING,
+    Every error that this service decides on carries a google.rpc.ErrorInfo with domain "tenantrooms" and,
+    as its reason, the name of an ErrorReason; its metadata may gain keys. (Errors that gRPC itself or a
+    proxy makes carry none: an unknown method, a message over a size limit, the caller's own deadline.)
+    Such an answer is final and says so with the trailing metadata `grpc-retry-pushback-ms: -1`, which
+    keeps gRPC's own retries from repeating it. Errors that any rpc may give: UNAUTHENTICATED (CREDENTIAL_MISSING,
     CREDENTIAL_MALFORMED, CREDENTIAL_REJECTED), PERMISSION_DENIED (OPERATOR_ONLY), INVALID_ARGUMENT
     (REQUEST_MALFORMED, TENANT_ID_BLANK), FAILED_PRECONDITION (LIVEKIT_NOT_CONFIGURED),
     RESOURCE_EXHAUSTED (RATE_LIMITED, OVERLOADED), UNAVAILABLE or DEADLINE_EXCEEDED
@@ -69,8 +72,11 @@ class TenantRoomsServicer:
     sees the rooms whose metadata names it as `auth_id`; an operator sees all rooms; a call without a
     credential sees all rooms if, and only if, the service runs with AUTH_REQUIRED=false.
 
-    Every error carries a google.rpc.ErrorInfo with domain "tenantrooms" and, as its reason, the name of
-    an ErrorReason. Errors that any rpc may give: UNAUTHENTICATED (CREDENTIAL_MISSING,
+    Every error that this service decides on carries a google.rpc.ErrorInfo with domain "tenantrooms" and,
+    as its reason, the name of an ErrorReason; its metadata may gain keys. (Errors that gRPC itself or a
+    proxy makes carry none: an unknown method, a message over a size limit, the caller's own deadline.)
+    Such an answer is final and says so with the trailing metadata `grpc-retry-pushback-ms: -1`, which
+    keeps gRPC's own retries from repeating it. Errors that any rpc may give: UNAUTHENTICATED (CREDENTIAL_MISSING,
     CREDENTIAL_MALFORMED, CREDENTIAL_REJECTED), PERMISSION_DENIED (OPERATOR_ONLY), INVALID_ARGUMENT
     (REQUEST_MALFORMED, TENANT_ID_BLANK), FAILED_PRECONDITION (LIVEKIT_NOT_CONFIGURED),
     RESOURCE_EXHAUSTED (RATE_LIMITED, OVERLOADED), UNAVAILABLE or DEADLINE_EXCEEDED
@@ -131,8 +137,11 @@ class TenantRooms:
     sees the rooms whose metadata names it as `auth_id`; an operator sees all rooms; a call without a
     credential sees all rooms if, and only if, the service runs with AUTH_REQUIRED=false.
 
-    Every error carries a google.rpc.ErrorInfo with domain "tenantrooms" and, as its reason, the name of
-    an ErrorReason. Errors that any rpc may give: UNAUTHENTICATED (CREDENTIAL_MISSING,
+    Every error that this service decides on carries a google.rpc.ErrorInfo with domain "tenantrooms" and,
+    as its reason, the name of an ErrorReason; its metadata may gain keys. (Errors that gRPC itself or a
+    proxy makes carry none: an unknown method, a message over a size limit, the caller's own deadline.)
+    Such an answer is final and says so with the trailing metadata `grpc-retry-pushback-ms: -1`, which
+    keeps gRPC's own retries from repeating it. Errors that any rpc may give: UNAUTHENTICATED (CREDENTIAL_MISSING,
     CREDENTIAL_MALFORMED, CREDENTIAL_REJECTED), PERMISSION_DENIED (OPERATOR_ONLY), INVALID_ARGUMENT
     (REQUEST_MALFORMED, TENANT_ID_BLANK), FAILED_PRECONDITION (LIVEKIT_NOT_CONFIGURED),
     RESOURCE_EXHAUSTED (RATE_LIMITED, OVERLOADED), UNAVAILABLE or DEADLINE_EXCEEDED
