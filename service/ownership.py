@@ -25,11 +25,12 @@ def owner_of(metadata: str) -> TenantId | None:
     one top-level member `auth_id` (names compared after unescaping), a string. The id is neither trimmed nor
     folded nor normalized, so it may be text that no tenant is called, such as "".
 
-    Never raises. Takes about 1 µs for 1 KiB of ordinary metadata, and at worst some 30 µs per KiB of hostile
-    text (15 ms for 512 KiB): a caller on an event loop hands long texts to a thread.
+    Never raises. Ordinary metadata of 1 KiB takes 2 to 4 µs; hostile text takes at most some 30 µs per KiB,
+    15 ms for LiveKit's limit of 512 KiB. Most of that holds the interpreter's lock, so a long pass on an
+    event loop gains by yielding between long texts, not by a thread.
     """
     try:
-        return _owner_in(metadata.encode())
+        return _owner_in(metadata)
     except UnicodeEncodeError:  # an unpaired surrogate in the string itself
         return None
     except msgspec.DecodeError:  # not JSON, not an object, no auth_id, or one that is not a string
@@ -60,15 +61,16 @@ class _Room(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Room).decode
 
 
-def _owner_in(text: bytes) -> TenantId | None:
-    """`owner_of` for valid UTF-8; raises what the decoder raises.
+def _owner_in(metadata: str) -> TenantId | None:
+    """`owner_of`, but raises what the encoder and the decoder raise.
 
-    Each step runs only where the one before leaves a doubt: ordinary metadata needs one decoding, no more.
+    Each check runs only where a quicker one leaves a doubt: ordinary metadata is decoded once, no more.
     """
-    spelled_out = text.count(b"auth_id")
-    escapes = b"\\u" in text  # the only escape that can spell a letter, as in "\u0061uth_id"
+    spelled_out = metadata.count("auth_id")
+    escapes = "\\" in metadata and "\\u" in metadata  # of all escapes only \u can spell a letter of auth_id
     if not spelled_out and not escapes:
         return None
+    text = metadata.encode()
     owner = _decode(text).auth_id
     if (spelled_out > 1 or escapes) and _count_claims(text) > 1:
         return None
