@@ -76,8 +76,14 @@ BREAKS = {
     "a field's type": (ROOMS, "int32 page_size = 2;", "int64 page_size = 2;", '"int64"'),
     "a list made one": (ROOMS, "repeated Participant ", "Participant ", '"participants"'),
     "an rpc renamed": (ROOMS, "rpc GetRoom(", "rpc FetchRoom(", '"GetRoom"'),
-    "an rpc removed": (ROOMS, "  rpc GetRoom(GetRoomRequest) returns (GetRoomResponse);\n", "", '"GetRoom"'),
-    "an rpc streams": (ROOMS, "(ListRoomsResponse);", "(stream ListRoomsResponse);", '"ListRooms"'),
+    "an rpc removed": (
+        ROOMS,
+        "  rpc GetRoom(GetRoomRequest) returns (GetRoomResponse) {\n"
+        "    option idempotency_level = NO_SIDE_EFFECTS;\n  }\n",
+        "",
+        '"GetRoom"',
+    ),
+    "an rpc streams": (ROOMS, "(ListRoomsResponse) {", "(stream ListRoomsResponse) {", '"ListRooms"'),
     "an enum value renamed": (
         ROOMS,
         "CONSISTENCY_FULLY_CONSISTENT = 1;",
