@@ -17,8 +17,11 @@ from service.consistency import Consistency
 from service.errors import LiveKitNotConfigured
 from service.ownership import may_see
 
-_ROOMS_PER_TURN: Final = 1_000
-"""How many rooms are looked at before other calls get their turn on the event loop."""
+_CHARACTERS_PER_TURN: Final = 256 * 1024
+"""How much metadata is looked at before other calls get their turn on the event loop."""
+
+_CHARACTERS_PER_ROOM: Final = 256
+"""What a room costs besides its metadata, in the same measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,14 @@ class Directory:
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
         visible: list[OwnedRoom] = []
-        for count, room in enumerate(await self._source.list_all_rooms(), 1):
+        looked_at = 0
+        for room in await self._source.list_all_rooms():
             owned = self._owned(room)
             if may_see(scope, owned.owner):
                 visible.append(owned)
-            if count % _ROOMS_PER_TURN == 0:
+            looked_at += _CHARACTERS_PER_ROOM + len(room.metadata)
+            if looked_at >= _CHARACTERS_PER_TURN:
+                looked_at = 0
                 await asyncio.sleep(0)
         visible.sort(key=lambda owned: owned.room.name)
         return visible

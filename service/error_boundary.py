@@ -5,6 +5,8 @@ would send the text of any stray exception to the caller, out of (de)serializers
 Therefore this boundary runs them itself, inside its own `try`.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, NoReturn, cast
 
@@ -70,6 +72,10 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
         REQUEST_ID.set(self._request_ids.of(handler_call_details.invocation_metadata))
         try:
             handler = await continuation(handler_call_details)
+        except asyncio.CancelledError as error:
+            if _caller_has_left():
+                raise
+            return _refusing(method, error)
         except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
             return _refusing(method, error)
         if handler is None or handler.unary_unary is None:
@@ -96,6 +102,10 @@ def _guarded(
             raw_answer = answer if isinstance(answer, bytes) else encode(answer)
         except grpc.aio.AbortError:
             raise
+        except asyncio.CancelledError as error:
+            if _caller_has_left():
+                raise
+            await _abort(method, error, context)
         except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
             await _abort(method, error, context)
         context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
@@ -108,7 +118,14 @@ def _as_it_is(message: bytes) -> bytes:
     return message
 
 
-def _refusing(method: str, error: Exception) -> "Handler":
+def _caller_has_left() -> bool:
+    # grpc.aio cancels the task of a call whose caller is gone. A CancelledError from anywhere else is a
+    # fault like others; let through, it would leave the caller without an answer.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _refusing(method: str, error: BaseException) -> "Handler":
     # A stream handler answers before it has read anything, whatever the rpc's own shape.
     async def refuse(_requests: AsyncIterator[bytes], context: Context) -> None:
         await _abort(method, error, context)
@@ -123,10 +140,13 @@ def _decoded(decode: Callable[[bytes], Any], raw_request: bytes) -> Any:
         raise errors.RequestMalformed from error
 
 
-async def _abort(method: str, error: Exception, context: Context) -> NoReturn:
-    known = error if isinstance(error, errors.DomainError) else errors.Unexpected()
+async def _abort(method: str, error: BaseException, context: Context) -> NoReturn:
+    known: errors.DomainError = errors.Unexpected()
+    if isinstance(error, errors.DomainError) and type(error) in CODES:
+        known = error
     code = CODES[type(known)]
-    _log_failure(method, code, known, error)
+    with contextlib.suppress(Exception):  # what cannot be logged changes nothing for the caller
+        _log_failure(method, code, known, error)
     status = rpc_status.to_status(status_of(known))
     trailers = (*status.trailing_metadata, (REQUEST_ID_KEY, REQUEST_ID.get()), _NO_RETRY)
     await context.abort(status.code, status.details, trailers)
@@ -140,7 +160,7 @@ def status_of(error: errors.DomainError) -> Status:
     return Status(code=number, message=error.text, details=[info])
 
 
-def _log_failure(method: str, code: StatusCode, known: errors.DomainError, error: Exception) -> None:
+def _log_failure(method: str, code: StatusCode, known: errors.DomainError, error: BaseException) -> None:
     if code not in _FAULTS:
         return
     unexpected = isinstance(known, errors.Unexpected)

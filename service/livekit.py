@@ -32,6 +32,8 @@ _AWAY: Final = frozenset(
     }
 )
 _LOGGED_CHARACTERS: Final = 200
+# More than any Twirp error has, and little enough to be parsed at once.
+_ERROR_BYTES_READ: Final = 16 * 1024
 
 _Answer = TypeVar("_Answer", bound=Message)
 
@@ -88,7 +90,7 @@ class LiveKit:
         """
         if not names:
             raise ValueError("an empty list of names means every room to LiveKit")
-        wanted = frozenset(names)
+        wanted = dict.fromkeys(names)
         found: dict[str, Room] = {}
         for room in await self._list_rooms(ListRoomsRequest(names=wanted)):
             if room.name not in wanted:
@@ -120,7 +122,7 @@ class LiveKit:
     async def _call(self, method: str, token: str, request: Message, answer_type: type[_Answer]) -> _Answer:
         answer = await self._transport.post(method, token, request.SerializeToString())
         if answer.status != HTTPStatus.OK:
-            raise _failure(method, answer)
+            raise _failure(method, token, answer)
         if answer.media_type != "application/protobuf":
             raise LiveKitFailed(f"{method}: answered with {answer.media_type!r} instead of protobuf")
         try:
@@ -129,10 +131,11 @@ class LiveKit:
             raise LiveKitFailed(f"{method}: {len(answer.body)} bytes that are no {method}Response") from error
 
 
-def _failure(method: str, answer: TwirpAnswer) -> Exception:
+def _failure(method: str, token: str, answer: TwirpAnswer) -> Exception:
     """The domain error for an answer that is not 200. Its text is for the log."""
-    code, message = _twirp_error(answer)
-    what = f"{method}: HTTP {answer.status}, {code}: {message[:_LOGGED_CHARACTERS]!r}"
+    code, message = _twirp_error(answer.body[:_ERROR_BYTES_READ].decode("utf-8", "replace"))
+    said = f"{code}: {message}".replace(token, "[token]")  # LiveKit quotes a token that it refuses
+    what = f"{method}: HTTP {answer.status}, {said[:_LOGGED_CHARACTERS]!r}"
     if code == "not_found" and answer.status == HTTPStatus.NOT_FOUND and method == "ListParticipants":
         return RoomNotFound(what)
     if answer.status == HTTPStatus.UNAUTHORIZED:
@@ -143,10 +146,10 @@ def _failure(method: str, answer: TwirpAnswer) -> Exception:
     return LiveKitUnavailable(what) if answer.status in _AWAY else LiveKitFailed(what)
 
 
-def _twirp_error(answer: TwirpAnswer) -> tuple[str, str]:
+def _twirp_error(body: str) -> tuple[str, str]:
     """Code and message of a Twirp error; plain text and anything else give the code `not_twirp`."""
     try:
-        error = json.loads(answer.body)
+        error = json.loads(body)
         return str(error["code"]), str(error.get("msg", ""))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return "not_twirp", answer.body[:_LOGGED_CHARACTERS].decode("utf-8", "replace")
+        return "not_twirp", body

@@ -3,6 +3,7 @@
 Step before: `service.livekit` has a message to send. The next step is LiveKit itself.
 """
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -31,7 +32,8 @@ class AiohttpTransport:
     ) -> None:
         self._session = session
         self._service_url = f"{base_url}/twirp/livekit.RoomService/"
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        # aiohttp rounds timeouts from the threshold on up to whole seconds.
+        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
         self._max_response_bytes = max_response_bytes
 
     async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
@@ -55,7 +57,7 @@ class AiohttpTransport:
         except aiohttp.ClientPayloadError as error:
             raise LiveKitFailed(f"{method}: the answer broke off") from error
         except aiohttp.ClientResponseError as error:
-            raise LiveKitFailed(f"{method}: not an HTTP answer: {error.message}") from error
+            raise LiveKitFailed(f"{method}: not an HTTP answer: {error.message[:200]!r}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise LiveKitUnavailable(f"{method}: {type(error).__name__}: {error}") from error
 

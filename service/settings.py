@@ -44,12 +44,16 @@ def _flag(value: str) -> bool:
 def _http_url(value: str) -> str:
     """LiveKit's address as http(s), without a trailing slash."""
     schemes = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
-    parts = urlsplit(value)  # a ValueError of its own for a malformed host
-    if parts.scheme not in schemes or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        (parts.hostname or "").encode("idna")
+        well_formed = parts.hostname and parts.port != 0 and not any(map(str.isspace, value))
+    except ValueError:  # its text may quote the value
+        raise ValueError("has no valid host or port") from None
+    if parts.scheme not in schemes or not well_formed:
         raise ValueError("is not an address that starts with ws://, wss://, http:// or https://")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("has a user name, a query or a fragment, which LiveKit's address cannot have")
-    _ = parts.port  # a ValueError of its own for a port out of range
     return parts._replace(scheme=schemes[parts.scheme]).geturl().rstrip("/")
 
 
@@ -148,6 +152,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         if name in environment
     ]
     values = {name: environment[name] for name in names if name in environment}
+    unreadable: set[str] = set()
     for name in SECRETS:
         if f"{name}_FILE" not in environment:
             continue
@@ -159,8 +164,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             problems.append(f"{name}_FILE names a file that cannot be read: {reason}")
-            values[name] = "unreadable"  # set, as far as the rules below go; nothing starts anyway
-    problems += _contradictions(values)
+            unreadable.add(name)
+    problems += _contradictions({**values, **dict.fromkeys(unreadable, "unreadable")})
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:

@@ -115,7 +115,7 @@ class TenantRoomsClient:
                 page_token=page_token,
                 consistency=consistency,
                 token=token,
-                timeout=max(0.0, deadline - loop.time()),
+                timeout=deadline - loop.time(),  # below 0 it fails at once; 0 would be rounded up
                 metadata=metadata,
             )
             for room in page.rooms:

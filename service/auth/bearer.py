@@ -3,6 +3,7 @@
 Step before: `service.authentication` has the call's `authorization` values. Step after: a verifier.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,10 +11,12 @@ from service.errors import CredentialMalformed
 
 MAX_TOKEN_CHARACTERS: Final = 8 * 1024
 
+_TOKEN: Final = re.compile(rf"[!-~]{{1,{MAX_TOKEN_CHARACTERS}}}")
+
 
 def is_token(text: str) -> bool:
     """Whether this can be a token: 1 to 8,192 characters of visible ASCII."""
-    return 0 < len(text) <= MAX_TOKEN_CHARACTERS and all("!" <= character <= "~" for character in text)
+    return _TOKEN.fullmatch(text) is not None
 
 
 def token_in(authorization: Sequence[str]) -> str:

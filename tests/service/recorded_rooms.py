@@ -1,0 +1,55 @@
+"""Rooms, and a LiveKit in memory: it records what it is asked, and its rooms can change in between."""
+
+import json
+from collections.abc import Callable, Collection
+
+from livekit.protocol.models import ParticipantInfo, Room
+
+from service.directory import Directory
+from service.ownership import owner_of
+
+
+def room(name: str, owner: str | None = None, *, sid: str = "RM_1", **fields: object) -> Room:
+    """A room of this owner; None is nobody."""
+    metadata = "" if owner is None else json.dumps({"auth_id": owner})
+    return Room(**{"name": name, "sid": sid, "metadata": metadata, **fields})  # type: ignore[arg-type]
+
+
+class RecordedLiveKit:
+    """A `service.directory.RoomSource` that holds rooms, and remembers each question in `asked`."""
+
+    def __init__(self, *rooms: Room) -> None:
+        self.rooms = {room.name: room for room in rooms}
+        self.participants: dict[str, list[ParticipantInfo]] = {}
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.after_participants: Callable[[], object] = lambda: None
+        self.failures: dict[int, Exception] = {}
+        """By the number of the question, from 1."""
+
+    @property
+    def directory(self) -> Directory:
+        """A directory that asks here."""
+        return Directory(self, owner_of)
+
+    def put(self, room: Room) -> None:
+        """Makes or replaces a room."""
+        self.rooms[room.name] = room
+
+    async def list_all_rooms(self) -> list[Room]:
+        self._ask("all rooms")
+        return list(self.rooms.values())
+
+    async def list_rooms_named(self, names: Collection[str]) -> dict[str, Room]:
+        self._ask("rooms", *names)
+        return {name: self.rooms[name] for name in names if name in self.rooms}
+
+    async def list_participants(self, room_name: str) -> list[ParticipantInfo]:
+        self._ask("participants", room_name)
+        found = self.participants.get(room_name, [])
+        self.after_participants()
+        return found
+
+    def _ask(self, question: str, *about: str) -> None:
+        self.asked.append((question, about))
+        if failure := self.failures.get(len(self.asked)):
+            raise failure

@@ -1,0 +1,193 @@
+"""`python -m service` as a process: what it refuses to start with, how it starts, and how it stops."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+import pytest
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.service.grpc_calls import get_room
+from tests.support.livekit_double import LiveKitDouble
+from tests.support.livekit_faults import Hang
+
+ROOT = Path(__file__).parents[2]
+CANARY = "canary-5ecret"
+
+
+class Service:
+    """The process, and what it has written to its error output so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    @classmethod
+    async def start(cls, **environment: str) -> Self:
+        """Starts it with these variables and no others that it would look at."""
+        paths = os.pathsep.join(str(ROOT / folder) for folder in ("", "client", "generated"))
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "service"),
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": paths, **environment},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        )
+
+    async def logs(self, event: str) -> dict[str, Any]:
+        """Waits for the record of this event."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(30):
+            while line := (await self.process.stderr.readline()).decode():
+                self.lines.append(line)
+                record: dict[str, Any] = json.loads(line)
+                if record["event"] == event:
+                    return record
+        raise AssertionError(f"it ended without {event!r}:\n{''.join(self.lines)}")
+
+    async def ended(self) -> int:
+        """Waits for its end and gives the exit code."""
+        async with asyncio.timeout(30):
+            output, errors = await self.process.communicate()
+        assert output == b""
+        self.lines += errors.decode().splitlines(keepends=True)
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
+
+
+@contextlib.asynccontextmanager
+async def running(**environment: str) -> AsyncIterator[Service]:
+    """A service that has begun to serve; killed at the end unless it has ended by itself."""
+    service = await Service.start(**environment)
+    try:
+        await service.logs("serving")
+        yield service
+    finally:
+        if service.process.returncode is None:
+            service.process.kill()
+            await service.ended()
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path}/s"
+
+
+def in_front_of(double: LiveKitDouble, address: str) -> dict[str, str]:
+    return {
+        "TENANTROOMS_GRPC_LISTEN": address,
+        "LIVEKIT_URL": double.ws_url,
+        "LIVEKIT_API_KEY": double.api_key,
+        "LIVEKIT_API_SECRET": double.api_secret,
+        "AUTH_API_SECRET": CANARY,
+    }
+
+
+async def test_bad_settings_end_it_with_all_problems_and_no_secret() -> None:  # MATRIX P5
+    entry = {"id": "acme", "secret": CANARY}
+    service = await Service.start(
+        AUTH_REQIURED="true",
+        AUTH_API_SECRETS_JSON=json.dumps([entry, entry, {"id": "b", "secret": ""}]),
+        AUTH_API_SECRET=f"{CANARY} ",
+        LIVEKIT_API_KEY=CANARY,
+        LIVEKIT_URL=f"wss://devkey:{CANARY}",
+        TENANTROOMS_REFLEXION="false",
+    )
+    assert await service.ended() == 2
+    assert CANARY not in service.said
+    title, *problems = service.said.splitlines()
+    assert title == "The settings cannot be used:"
+    assert [problem.split()[:2] for problem in problems] == [
+        ["-", "AUTH_API_SECRET"],
+        ["-", "AUTH_API_SECRETS_JSON"],
+        ["-", "AUTH_REQIURED"],
+        ["-", "LIVEKIT_API_KEY"],
+        ["-", "LIVEKIT_URL"],
+        ["-", "TENANTROOMS_REFLEXION"],
+    ]
+
+
+async def test_a_taken_port_is_named_with_the_setting_that_moves_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        service = await Service.start(TENANTROOMS_GRPC_LISTEN=address)
+        assert await service.ended() == 2
+    assert f"Cannot listen on {address}" in service.said
+    assert "TENANTROOMS_GRPC_LISTEN" in service.said
+    assert "Traceback" not in service.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_starts_without_livekit_says_what_is_open_and_ends_when_told(
+    address: str, number: signal.Signals
+) -> None:
+    async with running(TENANTROOMS_GRPC_LISTEN=address) as service:
+        async with grpc.aio.insecure_channel(address) as channel:
+            answer = await get_room(channel, "lobby")
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "LIVEKIT_NOT_CONFIGURED")
+        service.process.send_signal(number)
+        assert await service.ended() == 0
+    records = [json.loads(line) for line in service.lines]
+    warnings = [record["event"] for record in records if record["level"] == "warning"]
+    assert warnings[0].startswith("THE WALL IS OPEN")
+    events = [record["event"] for record in records if record["level"] == "info"]
+    assert events == ["serving", "draining", "stopped"]
+
+
+async def test_it_says_that_it_leaves_and_finishes_a_call_under_way(
+    address: str, livekit_double: LiveKitDouble
+) -> None:  # MATRIX P1 in short
+    livekit_double.put_room("lobby", owner="default")
+    held = livekit_double.hold("ListRooms")
+    async with running(**in_front_of(livekit_double, address)) as service:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            watch = stub.Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            calling = asyncio.create_task(get_room(channel, "lobby", CANARY))
+            await held.reached()
+            service.process.terminate()
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            watch.cancel()
+            held.release()
+            assert (await calling).code is StatusCode.OK
+        assert await service.ended() == 0
+    assert CANARY not in service.said
+    assert livekit_double.api_secret not in service.said
+
+
+@pytest.mark.parametrize("refusing", [False, True], ids=["still announcing", "already refusing"])
+async def test_a_second_signal_ends_it_at_once(
+    address: str, livekit_double: LiveKitDouble, refusing: bool
+) -> None:
+    livekit_double.script_always("ListRooms", Hang())
+    patience = {"TENANTROOMS_DRAIN_SECONDS": "300", "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": "300"}
+    async with (
+        running(**in_front_of(livekit_double, address), **patience) as service,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        calling = asyncio.create_task(get_room(channel, "lobby", CANARY))
+        await livekit_double.next_request()
+        service.process.terminate()
+        await service.logs("draining")
+        if refusing:
+            await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        service.process.terminate()
+        assert await service.ended() == 0
+        assert (await calling).code in (StatusCode.CANCELLED, StatusCode.UNAVAILABLE)
+    assert "Traceback" not in service.said

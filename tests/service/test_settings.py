@@ -1,0 +1,262 @@
+"""The service's settings: which mappings are good, and what is told about bad ones. Never a secret."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.auth.api_secrets import ApiSecret
+from service.consistency import Consistency
+from service.settings import SECRETS, Settings, SettingsError, from_environment, load
+
+CANARY = "canary-5ecret"
+ENTRY = {"id": "acme", "secret": CANARY}
+LIST = json.dumps([ENTRY])
+KEYS = {"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": CANARY}
+
+
+def problems_of(environment: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as refusal:
+        load(environment)
+    assert CANARY not in f"{refusal.value!s} {refusal.value!r}"
+    assert str(refusal.value).splitlines() == refusal.value.problems
+    return refusal.value.problems
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    settings = load({})
+    assert settings.livekit_url == "http://localhost:7880"
+    assert not settings.livekit_configured
+    assert settings.livekit_timeout_seconds == 3
+    assert settings.livekit_max_response_bytes == 256 * 1024 * 1024
+    assert settings.auth_required is False
+    assert settings.api_secrets == ()
+    assert settings.grpc_listen == "127.0.0.1:50051"
+    assert settings.reflection is True
+    assert settings.list_consistency is Consistency.FULL
+
+
+GOOD: dict[str, tuple[dict[str, str], str, Any]] = {
+    "ws": ({"LIVEKIT_URL": "ws://lk:7880"}, "livekit_url", "http://lk:7880"),
+    "wss": ({"LIVEKIT_URL": "wss://lk.example"}, "livekit_url", "https://lk.example"),
+    "http": ({"LIVEKIT_URL": "http://lk"}, "livekit_url", "http://lk"),
+    "https, a slash at the end": ({"LIVEKIT_URL": "https://lk:443/"}, "livekit_url", "https://lk:443"),
+    "a path": ({"LIVEKIT_URL": "wss://lk/behind/"}, "livekit_url", "https://lk/behind"),
+    "an IPv6 address": ({"LIVEKIT_URL": "WS://[::1]:7880"}, "livekit_url", "http://[::1]:7880"),
+    "LiveKit's keys": (KEYS, "livekit_configured", True),
+    "both keys empty": ({"LIVEKIT_API_KEY": "", "LIVEKIT_API_SECRET": ""}, "livekit_configured", False),
+    **{
+        f"AUTH_REQUIRED={word}": ({"AUTH_REQUIRED": word, "AUTH_API_SECRET": "s"}, "auth_required", required)
+        for required, words in {True: ["true", "1", "yes", "TRUE"], False: ["false", "0", "no", "No"]}.items()
+        for word in words
+    },
+    "a list of secrets": (
+        {"AUTH_API_SECRETS_JSON": '[{"id":"o","secret":"s","role":"operator"}]'},
+        "api_secrets",
+        (ApiSecret("o", "s", "operator"),),
+    ),
+    "one secret": ({"AUTH_API_SECRET": CANARY}, "api_secrets", (ApiSecret("default", CANARY),)),
+    "one secret with its id": (
+        {"AUTH_API_SECRET": CANARY, "AUTH_API_SECRET_ID": "acme"},
+        "api_secrets",
+        (ApiSecret("acme", CANARY),),
+    ),
+    "the list wins": (
+        {"AUTH_API_SECRETS_JSON": LIST, "AUTH_API_SECRET": "other"},
+        "api_secrets",
+        (ApiSecret("acme", CANARY),),
+    ),
+    "a Unix socket": ({"TENANTROOMS_GRPC_LISTEN": "unix:/run/t.sock"}, "grpc_listen", "unix:/run/t.sock"),
+    "every interface": ({"TENANTROOMS_GRPC_LISTEN": "[::]:50051"}, "grpc_listen", "[::]:50051"),
+    "reflection off": ({"TENANTROOMS_REFLECTION": "no"}, "reflection", False),
+    "low latency": (
+        {"TENANTROOMS_LIST_CONSISTENCY": "minimize_latency"},
+        "list_consistency",
+        Consistency.MINIMIZE_LATENCY,
+    ),
+    "a timeout": ({"TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": "0.5"}, "livekit_timeout_seconds", 0.5),
+    "what is the edge's": (
+        {"TENANTROOMS_EDGE_WORKERS": "x", "TENANTROOMS_GRPC_TARGET": "x", "HOST": "x", "PORT": "x"},
+        "reflection",
+        True,
+    ),
+    "what is nobody's": (
+        {"AUTH_TOKEN": "x", "LIVEKIT_REGION": "x", "auth_required": "x"},
+        "reflection",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("environment", "name", "value"), GOOD.values(), ids=GOOD)
+def test_good_settings(environment: dict[str, str], name: str, value: Any) -> None:
+    assert getattr(load(environment), name) == value
+
+
+BAD_VALUES: dict[str, list[str]] = {
+    "LIVEKIT_URL": [
+        *("", "localhost:7880", "ftp://lk", "ws://", "ws://:7880", "ws://lk:99999", "ws://lk:0", "ws://[::1"),
+        *("ws://l k:7880", "ws://lk..example", "ws://lk:x", f"ws://devkey:{CANARY}", f"ws://a:{CANARY}@lk"),
+        *(f"ws://lk?token={CANARY}", f"ws://lk#{CANARY}", f"ws://{CANARY}\u2100lk", f"ws://{CANARY}@lk"),
+    ],
+    "TENANTROOMS_GRPC_LISTEN": [
+        *(
+            "",
+            "50051",
+            ":50051",
+            "localhost",
+            "localhost:",
+            "lk:http",
+            "lk:65536",
+            "lk:\u0661",
+            "unix:",
+            CANARY,
+        ),
+    ],
+    "AUTH_REQUIRED": ["", "on", "off", " true", "2", CANARY],
+    "AUTH_API_SECRETS_JSON": [
+        "",
+        "[]",
+        "{}",
+        CANARY,
+        json.dumps([ENTRY, ENTRY]),
+        json.dumps([{"id": CANARY}]),
+    ],
+    "AUTH_API_SECRET": ["", " ", f"{CANARY} ", f"{CANARY}\u00e9", f"{CANARY}\n", CANARY * 1_000],
+    "AUTH_API_SECRET_ID": ["", " ", f" {CANARY}", f"{CANARY}\ud800"],
+    "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": ["", "0", "-1", "nan", "inf", "301", CANARY],
+    "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": ["", "0", "-1", "1.5", "1e9", CANARY],
+    "TENANTROOMS_LIST_CONSISTENCY": ["", "FULL", CANARY],
+    "TENANTROOMS_REFLECTION": ["", "off", CANARY],
+    "TENANTROOMS_DRAIN_SECONDS": ["-1", "nan", CANARY],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_VALUES.items() for value in values]
+)
+def test_a_bad_value_is_refused_by_its_name_alone(name: str, value: str) -> None:
+    assert any(line.startswith(f"{name} ") for line in problems_of({name: value}))
+
+
+PAIR = "LIVEKIT_API_KEY and LIVEKIT_API_SECRET go together"
+BAD: dict[str, tuple[dict[str, str], str]] = {
+    "a key without its secret": ({"LIVEKIT_API_KEY": CANARY}, PAIR),
+    "a secret without its key": ({"LIVEKIT_API_SECRET": CANARY}, PAIR),
+    "an empty secret with a key": ({**KEYS, "LIVEKIT_API_SECRET": ""}, PAIR),
+    "a closed door, no verifier": ({"AUTH_REQUIRED": "yes"}, "AUTH_REQUIRED is on, but nothing can verify"),
+    "an id without its secret": ({"AUTH_API_SECRET_ID": CANARY}, "AUTH_API_SECRET_ID is set without"),
+    "delegated authentication": ({"AUTH_SERVICE_URL": CANARY}, "AUTH_SERVICE_URL is set, but this version"),
+    "its key": ({"AUTH_SIGNING_KEY_PATH": CANARY}, "AUTH_SIGNING_KEY_PATH is set, but this version"),
+    # Misspelt names: of ours any, of others what is nearly one that counts.
+    "one of ours, misspelt": ({"TENANTROOMS_REFLEXION": CANARY}, "did you mean TENANTROOMS_REFLECTION?"),
+    "none of ours": ({f"TENANTROOMS_{'Q' * 40}": CANARY}, "QQQ is not a setting; unset it"),
+    "cut short": ({"AUTH_REQUIRE": "true"}, "did you mean AUTH_REQUIRED?"),
+    "twisted": ({"AUTH_REQIURED": "true"}, "did you mean AUTH_REQUIRED?"),
+    "without its end": ({"AUTH_API_SECRETS": LIST}, "AUTH_API_SECRETS is not a setting"),
+    "in the singular": ({"AUTH_API_SECRET_JSON": LIST}, "did you mean AUTH_API_SECRETS_JSON?"),
+    "in the plural": ({"LIVEKIT_API_KEYS": CANARY}, "did you mean LIVEKIT_API_KEY?"),
+}
+
+
+@pytest.mark.parametrize(("environment", "problem"), BAD.values(), ids=BAD)
+def test_settings_that_do_not_go_together_and_misspelt_names_are_refused(
+    environment: dict[str, str], problem: str
+) -> None:
+    assert any(problem in line for line in problems_of(environment))
+
+
+@given(name=st.sampled_from([*SECRETS, *BAD_VALUES]), text=st.text(max_size=30))
+def test_whatever_is_wrong_its_text_holds_no_value(name: str, text: str) -> None:
+    try:
+        load({name: CANARY + text})
+    except SettingsError as refusal:
+        told = str(refusal)
+    else:
+        told = ""
+    assert CANARY not in told
+
+
+def test_all_problems_are_told_together() -> None:
+    wrong = {
+        "LIVEKIT_URL": "nonsense",
+        "LIVEKIT_API_KEY": "devkey",
+        "AUTH_REQUIRED": "true",
+        "AUTH_API_SECRET_ID": "acme",
+        "TENANTROOMS_GRPC_LISTEN": "nowhere",
+        "TENANTROOMS_REFLEXION": "no",
+        "TENANTROOMS_DRAIN_SECONDS": "-1",
+    }
+    problems = problems_of(wrong)
+    assert len(problems) == len(wrong)
+    assert all(any(name in problem for problem in problems) for name in wrong)
+
+
+def test_settings_show_no_secret() -> None:
+    settings = load({**KEYS, "AUTH_API_SECRETS_JSON": LIST, "AUTH_API_SECRET": CANARY})
+    assert CANARY not in f"{settings!r} {settings!s} {list(settings.warnings())}"
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def test_each_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    values = {**KEYS, "AUTH_API_SECRETS_JSON": LIST, "AUTH_API_SECRET": CANARY}
+    assert set(values) == set(SECRETS)
+    files = {}
+    for name, value in values.items():
+        (tmp_path / name).write_text(value + "\n")  # as every editor ends a file
+        files[f"{name}_FILE"] = str(tmp_path / name)
+    assert load(files) == load(values)
+
+
+def test_a_secret_and_its_file_together_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(CANARY)
+    for name in SECRETS:
+        problems = problems_of({name: CANARY, f"{name}_FILE": str(tmp_path / "secret")})
+        assert f"{name} and {name}_FILE are both set: unset one of them" in problems
+
+
+def test_a_file_that_cannot_be_read_is_the_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "latin-1").write_bytes(b"\xe9")
+    for path in (tmp_path / "absent", tmp_path, tmp_path / "latin-1"):
+        (problem,) = problems_of({"AUTH_REQUIRED": "true", "AUTH_API_SECRETS_JSON_FILE": str(path)})
+        assert problem.startswith("AUTH_API_SECRETS_JSON_FILE names a file that cannot be read")
+
+
+def test_what_a_file_holds_is_checked_and_not_told(tmp_path: Path) -> None:
+    for content in (CANARY, "", f"{CANARY}\n\n"):
+        (tmp_path / "list").write_text(content)
+        assert problems_of({"AUTH_API_SECRETS_JSON_FILE": str(tmp_path / "list")})
+
+
+# --- warnings ---------------------------------------------------------------------------------------------
+
+OPEN = "THE WALL IS OPEN"
+WARNINGS: list[tuple[dict[str, str], list[str]]] = [
+    ({}, [OPEN, "credentials are ignored", "LIVEKIT_API_KEY is not set"]),
+    (KEYS, [OPEN, "credentials are ignored"]),
+    ({**KEYS, "AUTH_API_SECRET": "s"}, [OPEN]),
+    ({**KEYS, "AUTH_API_SECRET": "s", "AUTH_REQUIRED": "true"}, []),
+    (
+        {**KEYS, "AUTH_API_SECRET": "s", "AUTH_API_SECRETS_JSON": LIST, "AUTH_REQUIRED": "true"},
+        ["AUTH_API_SECRET is ignored"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("environment", "warnings"), WARNINGS, ids=range(len(WARNINGS)))
+def test_open_doors_are_told_loudly(environment: dict[str, str], warnings: list[str]) -> None:
+    told = list(load(environment).warnings())
+    assert len(told) == len(warnings)
+    assert all(warning in line for warning, line in zip(warnings, told, strict=True))
+
+
+def test_the_processs_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(field.alias or "", raising=False)
+    monkeypatch.setenv("TENANTROOMS_DRAIN_SECONDS", "7")
+    assert from_environment().drain_seconds == 7
