@@ -1,0 +1,73 @@
+"""Owns the wiring of the edge: the Litestar application, its routes, and what surrounds it.
+
+Before it: `worker`, or a test with a client of its own. After it: `asgi` for each request.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from edge import errors
+from edge.asgi import Edge
+from edge.call import call_in
+from edge.cors import Cors
+from edge.docs import ASSETS, assets_router, docs_config
+from edge.errors import Answer
+from edge.logs import log_unexpected
+from edge.request_ids import RequestIds
+from edge.rooms import Rooms, RoomsClient
+from edge.routes import ROOMS_STATE, home, list_rooms, room_details
+from edge.settings import EdgeSettings
+
+
+def create_app(
+    settings: EdgeSettings, open_client: Callable[[], AbstractAsyncContextManager[RoomsClient]]
+) -> Edge:
+    """The application.
+
+    Args:
+        settings: how it behaves.
+        open_client: makes the client of the service; called, entered and left by the lifespan.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_client() as client:
+            app.state[ROOMS_STATE] = Rooms(client, settings.timeout_seconds)
+            yield
+
+    app = Litestar(
+        [home, list_rooms, room_details, assets_router()],
+        lifespan=[lifespan],
+        openapi_config=docs_config(),
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+        debug=False,
+        pdb_on_exception=False,
+        logging_config=None,
+    )
+    return Edge(
+        app,
+        assets=ASSETS,
+        limits=settings.limits,
+        cors=Cors(settings.cors_origins),
+        request_ids=RequestIds(),
+    )
+
+
+def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    # `Edge` lets only known routes and methods through; what is left is what Litestar finds malformed.
+    if error.status_code < 500:
+        return _response(errors.BAD_REQUEST)
+    return _failed(request, error)
+
+
+def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log_unexpected(error, call_in(request.scope["state"]).request_id)
+    return _response(errors.UNEXPECTED)
+
+
+def _response(answer: Answer) -> Response[bytes]:
+    return Response(answer.body, status_code=answer.status, media_type=MediaType.JSON)

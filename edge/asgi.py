@@ -1,0 +1,122 @@
+"""Owns what has to happen around Litestar for every request.
+
+Routing on the raw path, sizes, methods, request ids, the headers that all answers carry, an end to work
+that nobody waits for, and a JSON 500 for whatever was not foreseen.
+Before it: granian. After it: Litestar, with a plain path, no body and no `api_key`.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final, cast
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from edge import errors
+from edge.call import Call, state_with
+from edge.cors import Cors
+from edge.credentials import read_credential, without_api_key
+from edge.errors import Answer
+from edge.exchange import CallerGoneError, Exchange
+from edge.logs import log_unexpected
+from edge.paths import PathNotUtf8Error, Target, find_target
+from edge.request_ids import RequestIds
+from edge.settings import Limits
+
+ALLOW: Final = "GET, HEAD, OPTIONS"
+_NO_CONTENT: Final = Answer(204, b"", (("Allow", ALLOW),))
+_METHOD_NOT_ALLOWED: Final = errors.method_not_allowed(ALLOW)
+
+
+class Edge:
+    """The outermost ASGI application.
+
+    Args:
+        app: the Litestar application.
+        assets: the names of the files under `/docs/assets`.
+        limits: the sizes beyond which a request is refused.
+        cors: the web origins that may read the answers.
+        request_ids: gives each request its id.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, assets: Collection[str], limits: Limits, cors: Cors, request_ids: RequestIds
+    ) -> None:
+        self._app = app
+        self._assets = assets
+        self._limits = limits
+        self._cors = cors
+        self._request_ids = request_ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; anything but HTTP (the lifespan) goes straight to Litestar."""
+        if scope["type"] == ScopeType.HTTP:
+            await self._answer_request(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer_request(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        request_id = self._request_ids.choose(_values(scope, b"x-request-id"))
+        exchange = Exchange(
+            receive,
+            send,
+            [
+                (b"cache-control", b"no-store"),
+                (b"x-request-id", request_id.encode("ascii")),
+                *self._cors.headers(next(_values(scope, b"origin"), None), scope["method"]),
+            ],
+            with_body=scope["method"] != "HEAD",
+        )
+        try:
+            await self._answer(scope, exchange, request_id)
+        except CallerGoneError:
+            return
+        except Exception as error:  # noqa: BLE001 - the last resort: the server's own answer is no JSON
+            log_unexpected(error, request_id)
+            if not exchange.started:
+                await errors.UNEXPECTED.response()(scope, exchange.receive, exchange.send)
+
+    async def _answer(self, scope: HTTPScope, exchange: Exchange, request_id: str) -> None:
+        found = self._target_or_refusal(scope)
+        if isinstance(found, Target) and not await self._body_fits(scope, exchange):
+            found = errors.BODY_TOO_LARGE
+        if isinstance(found, Answer):
+            await found.response()(scope, exchange.receive, exchange.send)
+            return
+        query = scope["query_string"]
+        call = Call(request_id, read_credential(_values(scope, b"authorization"), query), found.room_name)
+        # In place: also what is outside of this function can no longer record the credential.
+        scope["query_string"] = without_api_key(query)
+        inner = cast(
+            "HTTPScope",
+            {**scope, "method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))},
+        )
+        await exchange.run(self._app(inner, exchange.receive, exchange.send))
+
+    def _target_or_refusal(self, scope: HTTPScope) -> Target | Answer:
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.path_bytes:
+            return errors.PATH_TOO_LONG
+        # Four bytes more for each field are its `: ` and the end of its line.
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self._limits.header_bytes:
+            return errors.HEADERS_TOO_LARGE
+        try:
+            target = find_target(scope["raw_path"], self._assets)
+        except PathNotUtf8Error:
+            return errors.PATH_NOT_UTF8
+        if target is None:
+            return errors.ROUTE_UNKNOWN
+        if scope["method"] in {"GET", "HEAD"}:
+            return target
+        return _NO_CONTENT if scope["method"] == "OPTIONS" else _METHOD_NOT_ALLOWED
+
+    async def _body_fits(self, scope: HTTPScope, exchange: Exchange) -> bool:
+        announced = next(_values(scope, b"content-length"), None)
+        if announced is None and next(_values(scope, b"transfer-encoding"), None) is None:
+            return True  # HTTP/1.1 has no other way to send one
+        # The server has checked that it is a number; one of twenty digits need not be read as one.
+        if announced and (len(announced) > 18 or int(announced) > self._limits.body_bytes):
+            return False
+        return await exchange.skip_body(self._limits.body_bytes)
+
+
+def _values(scope: HTTPScope, name: bytes) -> Iterator[bytes]:
+    return (value for key, value in scope["headers"] if key == name)

@@ -1,0 +1,131 @@
+"""Owns the two room routes: asks the service on behalf of one caller and gives its answer as JSON.
+
+Before it: Litestar with the `Call` that `asgi` has made. After it: the typed client; the answer goes
+through `room_json` or `errors`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from edge import errors
+from edge.call import Call
+from edge.credentials import Kind
+from edge.errors import Answer, Route
+from edge.room_json import details_json, list_json, summaries_json
+from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
+from tenantrooms_client import TenantRoomsError
+
+LARGEST_PAGE: Final = 50_000
+"""The most rooms that the service puts into one page."""
+
+_ENCODED_AT_ONCE: Final = 2_000
+"""Rooms that are made into JSON before other requests get their turn: some 3 ms."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RoomsClient(Protocol):
+    """What the edge needs of `tenantrooms_client.TenantRoomsClient`."""
+
+    async def list_rooms_page(
+        self,
+        *,
+        page_size: int,
+        page_token: str,
+        token: str | None,
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> ListRoomsResponse:
+        """One page of the caller's rooms; raises TenantRoomsError."""
+        ...
+
+    async def get_room(
+        self,
+        room_name: str,
+        *,
+        token: str | None,
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> GetRoomResponse:
+        """One room with its participants; raises TenantRoomsError."""
+        ...
+
+
+class Rooms:
+    """The room routes.
+
+    Args:
+        client: calls the service; it has no credential of its own.
+        timeout: seconds that one request may take, all pages of a list included.
+    """
+
+    def __init__(self, client: RoomsClient, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    async def list_rooms(self, call: Call) -> Answer:
+        """All rooms that the caller may see, or the error."""
+        if call.credential.kind is Kind.REFUSED:
+            return errors.CREDENTIAL_UNUSABLE
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        pieces: list[bytes] = []
+        page_token = ""
+        try:
+            while True:
+                page = await self._client.list_rooms_page(
+                    page_size=LARGEST_PAGE,
+                    page_token=page_token,
+                    token=call.credential.token,
+                    timeout=max(0.0, deadline - loop.time()),
+                    metadata=_metadata(call),
+                )
+                for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
+                    if start:
+                        await asyncio.sleep(0)
+                    pieces.append(summaries_json(page.rooms[start : start + _ENCODED_AT_ONCE]))
+                page_token = page.next_page_token
+                if not page_token:
+                    return Answer(200, list_json(pieces))
+        except TenantRoomsError as failure:
+            return _answer_to(failure, Route.LIST, call)
+
+    async def room_details(self, call: Call) -> Answer:
+        """One room with its participants, or the error. The name is checked by the service alone."""
+        if call.credential.kind is Kind.REFUSED:
+            return errors.CREDENTIAL_UNUSABLE
+        try:
+            response = await self._client.get_room(
+                call.room_name,
+                token=call.credential.token,
+                timeout=self._timeout,
+                metadata=_metadata(call),
+            )
+        except TenantRoomsError as failure:
+            return _answer_to(failure, Route.DETAILS, call)
+        return Answer(200, details_json(response))
+
+
+def _metadata(call: Call) -> list[tuple[str, str]]:
+    metadata = [("x-request-id", call.request_id)]
+    if call.credential.kind is Kind.UNUSABLE:
+        # A scheme without a token: the service must know that something was presented, as it may refuse it.
+        metadata.append(("authorization", "Bearer"))
+    return metadata
+
+
+def _answer_to(failure: TenantRoomsError, route: Route, call: Call) -> Answer:
+    answer = errors.answer_to_failure(route, failure.code, failure.reason)
+    if answer.status >= 500:
+        _log.warning(
+            "call_failed",
+            request_id=call.request_id,
+            route=route.value,
+            status=answer.status,
+            code=failure.code.name,
+            reason=failure.reason,
+        )
+    return answer

@@ -1,0 +1,50 @@
+"""Owns how a signal stops the edge: cleanly, once, and whenever it comes.
+
+granian 2.8 alone loses a signal that reaches a worker before its event loop serves, and hangs on two that
+come close together, as Ctrl-C (which a terminal sends to every process) and supervisors cause. So signals
+are held back in all threads and processes of the edge, and one thread in each process takes the first.
+Before it: `__main__` and `worker`. After it: granian's own way to stop.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import granian._signals
+from granian._granian import WorkerSignal
+
+_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+
+
+def hold_signals() -> None:
+    """Holds signals back in this thread, and in every thread and process that it starts from now on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def on_first_signal(act: Callable[[], object]) -> None:
+    """Calls `act`, in a thread of its own, at the first signal, also if that has come already.
+
+    Every later signal is ignored. Signals have to be held back in all threads.
+    """
+
+    def wait() -> None:
+        signal.sigwait(_SIGNALS)
+        act()
+
+    threading.Thread(target=wait, name="first-signal", daemon=True).start()
+
+
+def stop_worker_on_first_signal() -> None:
+    """Makes granian, in the worker process that calls this, stop as described above.
+
+    To be called before granian sets its own handlers, so from where it loads the application.
+    """
+    granian._signals.set_loop_signals = _set_on_first_signal  # noqa: SLF001 - it has no other way in
+
+
+def _set_on_first_signal(_loop: asyncio.AbstractEventLoop) -> WorkerSignal:
+    event = WorkerSignal()
+    on_first_signal(event.set)  # a second `set` could block for ever, with the GIL held
+    return event

@@ -1,0 +1,91 @@
+"""A client of the service that records its calls and answers as it is told."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tenantrooms_client import TenantRoomsError
+
+Metadata = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ListCall:
+    page_size: int
+    page_token: str
+    token: str | None
+    timeout: float | None
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class GetCall:
+    room_name: str
+    token: str | None
+    timeout: float | None
+    metadata: dict[str, str]
+
+
+@dataclass
+class FakeClient:
+    """Answers lists with `pages` in turn, and any name with a room of that name."""
+
+    pages: list[pb.ListRoomsResponse] = field(default_factory=lambda: [pb.ListRoomsResponse()])
+    failure: Exception | None = None
+    hang: bool = False
+    calls: list[ListCall | GetCall] = field(default_factory=list)
+    on_call: Callable[[], None] = lambda: None
+    is_open: bool = False
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __aenter__(self) -> Self:
+        self.is_open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.is_open = False
+
+    async def list_rooms_page(
+        self, *, page_size: int, page_token: str, token: str | None, timeout: float | None, metadata: Metadata
+    ) -> pb.ListRoomsResponse:
+        call = ListCall(page_size, page_token, token, timeout, dict(metadata))
+        before = sum(isinstance(earlier, ListCall) for earlier in self.calls)
+        await self._serve(call)
+        return self.pages[before % len(self.pages)]
+
+    async def get_room(
+        self, room_name: str, *, token: str | None, timeout: float | None, metadata: Metadata
+    ) -> pb.GetRoomResponse:
+        await self._serve(GetCall(room_name, token, timeout, dict(metadata)))
+        return pb.GetRoomResponse(room=pb.Room(name=room_name, sid="RM_1"))
+
+    @property
+    def names(self) -> list[str]:
+        """The room names asked for."""
+        return [call.room_name for call in self.calls if isinstance(call, GetCall)]
+
+    async def _serve(self, call: ListCall | GetCall) -> None:
+        assert self.is_open
+        await asyncio.sleep(0)  # a real call always waits
+        self.calls.append(call)
+        self.called.set()
+        self.on_call()
+        if self.hang:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+        if self.failure is not None:
+            raise self.failure
+
+
+def failure(code: grpc.StatusCode, reason: str | None = None) -> TenantRoomsError:
+    return TenantRoomsError(code, reason, "text of the service, for no caller's eyes")

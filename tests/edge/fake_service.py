@@ -1,0 +1,129 @@
+"""A TenantRooms service over real gRPC that records its calls and answers as it is told."""
+
+import asyncio
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer, add_TenantRoomsServicer_to_server
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One call that arrived."""
+
+    request: pb.ListRoomsRequest | pb.GetRoomRequest
+    metadata: tuple[tuple[str, str | bytes], ...]
+    seconds_left: float
+
+    def sent(self, name: str) -> list[str | bytes]:
+        return [value for key, value in self.metadata if key == name]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A code, with the ErrorInfo of the contract where there is a reason."""
+
+    code: grpc.StatusCode
+    reason: str | None = None
+
+
+@dataclass
+class _Script:
+    rooms: list[pb.RoomSummary] = field(default_factory=list)
+    details: dict[str, pb.GetRoomResponse] = field(default_factory=dict)
+    failure: Failure | None = None
+    hold: asyncio.Event | None = None
+    tokens: frozenset[str] | None = None
+    calls: list[Recorded] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class FakeService(TenantRoomsServicer):
+    """Pages through `rooms`, gives `details`, or fails with `failure`; before that it waits for `hold`.
+
+    Where there are `tokens`, it accepts no others.
+    """
+
+    def __init__(self, address: str = "127.0.0.1:0") -> None:
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_metadata_size", 65_536)])
+        add_TenantRoomsServicer_to_server(self, self._server)
+        host = address.rpartition(":")[0]
+        self.address = f"{host}:{self._server.add_insecure_port(address)}"
+        self.script = _Script()
+
+    async def __aenter__(self) -> Self:
+        await self._server.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._server.stop(None)
+
+    def reset(self) -> None:
+        self.script = _Script()
+
+    @property
+    def calls(self) -> list[Recorded]:
+        return self.script.calls
+
+    @property
+    def names(self) -> list[str]:
+        """The room names asked for."""
+        return [call.request.room_name for call in self.calls if isinstance(call.request, pb.GetRoomRequest)]
+
+    async def ListRooms(self, request: pb.ListRoomsRequest, context: Context) -> pb.ListRoomsResponse:  # noqa: N802
+        script = await self._enter(request, context)
+        start, size = int(request.page_token or 0), min(request.page_size or 1_000, 50_000)
+        more = start + size < len(script.rooms)
+        return pb.ListRoomsResponse(
+            rooms=script.rooms[start : start + size], next_page_token=str(start + size) if more else ""
+        )
+
+    async def GetRoom(self, request: pb.GetRoomRequest, context: Context) -> pb.GetRoomResponse:  # noqa: N802
+        script = await self._enter(request, context)
+        found = script.details.get(request.room_name)
+        if found is None:
+            await _fail(context, Failure(grpc.StatusCode.NOT_FOUND, "ROOM_NOT_FOUND"))
+        assert found is not None
+        return found
+
+    async def _enter(self, request: pb.ListRoomsRequest | pb.GetRoomRequest, context: Context) -> _Script:
+        script = self.script
+        metadata = tuple((str(key), value) for key, value in context.invocation_metadata() or ())
+        script.calls.append(Recorded(request, metadata, context.time_remaining()))
+        script.arrived.set()
+        if script.hold is not None:
+            try:
+                await script.hold.wait()
+            except asyncio.CancelledError:
+                script.cancelled.set()
+                raise
+        if script.tokens is not None and not {f"Bearer {token}" for token in script.tokens} & {
+            value for key, value in metadata if key == "authorization"
+        }:
+            await _fail(context, Failure(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_REJECTED"))
+        if script.failure is not None:
+            await _fail(context, script.failure)
+        return script
+
+
+async def _fail(context: Context, failure: Failure) -> None:
+    text = "text of the service, for no caller's eyes"
+    if failure.reason is None:
+        await context.abort(failure.code, text)
+    status = Status(code=failure.code.value[0], message=text)
+    status.details.add().Pack(ErrorInfo(domain="tenantrooms", reason=failure.reason or ""))
+    # As the real service: its errors are meant, and not to be tried again.
+    context.set_trailing_metadata((("grpc-retry-pushback-ms", "-1"),))
+    await context.abort_with_status(rpc_status.to_status(status))

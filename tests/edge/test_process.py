@@ -1,0 +1,178 @@
+"""The edge's process: how it starts, what it says when it cannot, how it stops."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tests.edge.edge_process import EdgeProcess, environment, eventually, free_port, start
+from tests.edge.fake_service import FakeService
+
+ROOMS = "/livekit/rooms"
+
+
+async def failed_start(settings: dict[str, str]) -> tuple[int, str]:
+    """The exit code and all output of an edge that does not start; generous, as the machine may be busy."""
+    with tempfile.TemporaryFile() as log:
+        process = await start(settings, log)
+        async with asyncio.timeout(20):
+            code = await process.wait()
+        log.seek(0)
+        return code, log.read().decode()
+
+
+async def until(edge: EdgeProcess, status: int) -> None:
+    """Asks until the edge answers with this status."""
+
+    async def answers() -> bool:
+        return (await edge.ask(ROOMS)).status == status
+
+    await eventually(answers)
+
+
+async def test_bad_settings_are_told_all_at_once_and_without_their_values() -> None:
+    code, output = await failed_start(
+        {
+            "PORT": "hunter2",
+            "TENANTROOMS_GRPC_TARGET": "http://hunter2",
+            "TENANTROOMS_EDGE_WORKERS": "hunter2",
+            "TENANTROOMS_EDGE_TIMEOUT_SECOND": "hunter2",
+        }
+    )
+    assert code == 2
+    assert output.splitlines() == [
+        "The settings cannot be used:",
+        "  - TENANTROOMS_EDGE_TIMEOUT_SECOND: no such setting; "
+        "did you mean TENANTROOMS_EDGE_TIMEOUT_SECONDS?",
+        "  - PORT: should be a valid integer, unable to parse string as an integer",
+        "  - TENANTROOMS_GRPC_TARGET: must be host:port or unix:path",
+        "  - TENANTROOMS_EDGE_WORKERS: should be a valid integer, unable to parse string as an integer",
+    ]
+
+
+async def test_a_taken_port_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, output = await failed_start({"PORT": str(port)})
+    assert code == 2
+    assert output == (
+        f"Cannot listen on 127.0.0.1:{port}: Address already in use. HOST and PORT say where to listen.\n"
+    )
+
+
+async def test_two_edges_do_not_share_a_port_silently() -> None:
+    async with EdgeProcess({}) as edge:
+        code, output = await failed_start({"PORT": str(edge.port)})
+        assert code == 2
+        assert "Address already in use" in output
+
+
+async def test_a_host_that_is_none_is_named() -> None:
+    code, output = await failed_start({"HOST": "no-such-host.invalid", "PORT": str(free_port())})
+    assert code == 2
+    assert output.startswith("Cannot listen on no-such-host.invalid:")
+    assert "Traceback" not in output
+
+
+async def test_a_host_name_will_do() -> None:
+    async with EdgeProcess({"HOST": "localhost"}) as edge:
+        assert (await edge.ask("/")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, True)],
+)
+async def test_a_stop_is_clean_and_leaves_no_process(number: signal.Signals, group: bool) -> None:
+    async with EdgeProcess({"TENANTROOMS_EDGE_WORKERS": "2"}) as edge:
+        await edge.ask("/")
+        assert await edge.stop(number, group=group) == 0
+        assert "Traceback" not in edge.log
+        with pytest.raises(ProcessLookupError):
+            os.killpg(edge.process.pid, 0)
+
+
+async def test_a_stop_lets_the_requests_under_way_finish(service: FakeService) -> None:
+    service.script.hold = asyncio.Event()
+    service.script.rooms = [pb.RoomSummary(name="a")]
+    async with EdgeProcess({"TENANTROOMS_GRPC_TARGET": service.address}) as edge:
+        asked = asyncio.create_task(edge.ask(ROOMS))
+        await service.script.arrived.wait()
+        stopped = asyncio.create_task(edge.stop())
+
+        async def is_closed() -> bool:
+            return not await edge.accepts()
+
+        await eventually(is_closed)
+        service.script.hold.set()
+        assert (await asked).json == {"rooms": [{"name": "a", "num_participants": 0, "creation_time": 0}]}
+        assert await stopped == 0
+
+
+async def test_a_stop_does_not_wait_for_ever(service: FakeService) -> None:
+    service.script.hold = asyncio.Event()
+    settings = {"TENANTROOMS_EDGE_TIMEOUT_SECONDS": "300", "TENANTROOMS_EDGE_STOP_TIMEOUT_SECONDS": "1"}
+    async with EdgeProcess({**settings, "TENANTROOMS_GRPC_TARGET": service.address}) as edge:
+        _, writer = await edge.connect()
+        writer.write(b"GET /livekit/rooms HTTP/1.1\r\nHost: a\r\n\r\n")
+        await service.script.arrived.wait()
+        async with asyncio.timeout(20):
+            assert await edge.stop() == 0
+        writer.close()
+
+
+async def test_a_worker_that_dies_is_replaced(service: FakeService) -> None:
+    async with EdgeProcess({"TENANTROOMS_GRPC_TARGET": service.address}) as edge:
+        await until(edge, 200)
+        (worker,) = _children(edge.process.pid)
+        os.kill(worker, signal.SIGKILL)
+
+        async def has_another() -> bool:
+            return bool(_children(edge.process.pid) - {worker}) and await edge.accepts()
+
+        await eventually(has_another)
+        await until(edge, 200)
+        assert await edge.stop() == 0
+
+
+async def test_a_call_that_takes_too_long_is_given_up(service: FakeService) -> None:
+    service.script.hold = asyncio.Event()
+    settings = {"TENANTROOMS_EDGE_TIMEOUT_SECONDS": "0.2", "TENANTROOMS_GRPC_TARGET": service.address}
+    async with EdgeProcess(settings) as edge:
+        for path in (ROOMS, f"{ROOMS}/a"):
+            reply = await edge.ask(path)
+            assert (reply.status, reply.json) == (503, {"error": "Service unavailable"})
+    assert all(call.seconds_left < 1 for call in service.calls)
+    assert len(service.calls) == 2
+
+
+async def test_the_order_of_starts_does_not_matter_and_a_service_may_come_and_go() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    async with EdgeProcess({"TENANTROOMS_GRPC_TARGET": address}) as edge:
+        for path in (ROOMS, f"{ROOMS}/a"):
+            reply = await edge.ask(path)
+            assert (reply.status, reply.json) == (503, {"error": "Service unavailable"})
+        assert (await edge.ask("/")).status == 200
+        for _ in range(2):
+            async with FakeService(address):
+                await until(edge, 200)
+            await until(edge, 503)
+
+
+def _children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+async def test_the_process_that_forks_the_workers_has_no_grpc() -> None:
+    """gRPC does not survive a fork."""
+    program = "import sys, edge.__main__; sys.exit('grpc' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environment({}))
+    assert await process.wait() == 0

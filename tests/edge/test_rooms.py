@@ -1,0 +1,161 @@
+"""The two room routes: what they ask of the service, and what its answers become."""
+
+import asyncio
+
+import grpc
+import pytest
+import structlog
+
+from edge.asgi import Edge
+from edge.call import Call
+from edge.credentials import Credential, Kind
+from edge.rooms import Rooms
+from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tests.edge.asgi_calls import ask
+from tests.edge.fake_client import FakeClient, ListCall, failure
+
+BOTH = [b"/livekit/rooms", b"/livekit/rooms/a"]
+
+
+def page(*names: str, following: str = "") -> pb.ListRoomsResponse:
+    return pb.ListRoomsResponse(
+        rooms=[pb.RoomSummary(name=name) for name in names], next_page_token=following
+    )
+
+
+def call(kind: Kind = Kind.NOTHING, token: str | None = None, name: str = "") -> Call:
+    return Call("id-1", Credential(kind, token), name)
+
+
+async def test_a_list_is_put_together_from_all_pages(app: Edge, client: FakeClient) -> None:
+    client.pages = [page("a", "b", following="1"), page(following="2"), page("c")]
+    reply = await ask(app, b"/livekit/rooms")
+    assert [room["name"] for room in reply.json["rooms"]] == ["a", "b", "c"]
+    assert [(made.page_size, made.page_token) for made in client.calls if isinstance(made, ListCall)] == [
+        (50_000, ""),
+        (50_000, "1"),
+        (50_000, "2"),
+    ]
+
+
+async def test_all_pages_share_one_deadline_and_one_request_id() -> None:
+    client = FakeClient(pages=[page(following="x")] * 3 + [page()], is_open=True)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await Rooms(client, 10.0).list_rooms(call())
+    timeouts = [made.timeout or 0.0 for made in client.calls]
+    assert timeouts == sorted(timeouts, reverse=True)
+    assert len(set(timeouts)) == 4
+    assert 10.0 - (loop.time() - started) <= timeouts[-1] < timeouts[0] <= 10.0
+    assert {made.metadata["x-request-id"] for made in client.calls} == {"id-1"}
+
+
+async def test_a_list_that_fails_on_a_later_page_is_an_error_and_never_a_part(
+    app: Edge, client: FakeClient
+) -> None:
+    client.pages = [page("a", following="1"), page("b")]
+
+    def fail_later() -> None:
+        if len(client.calls) == 2:
+            client.failure = failure(grpc.StatusCode.INTERNAL, "LIVEKIT_FAILED")
+
+    client.on_call = fail_later
+    reply = await ask(app, b"/livekit/rooms")
+    assert (reply.status, reply.json) == (500, {"error": "Failed to list rooms"})
+
+
+async def test_other_requests_get_their_turn_while_a_long_list_is_encoded() -> None:
+    client = FakeClient(pages=[page(*(f"room-{n}" for n in range(10_000)))], is_open=True)
+    work = asyncio.create_task(Rooms(client, 10.0).list_rooms(call()))
+    turns = 0
+    while not work.done():
+        await asyncio.sleep(0)
+        turns += 1
+    answer = await work
+    assert answer.body.count(b'"name"') == 10_000
+    assert turns >= 5
+
+
+@pytest.mark.parametrize("target", BOTH)
+async def test_a_token_is_passed_on_and_nothing_else(app: Edge, client: FakeClient, target: bytes) -> None:
+    await ask(
+        app,
+        target,
+        headers=[(b"authorization", b"Bearer a"), (b"x-auth-id", b"acme"), (b"tenant-id", b"acme")],
+    )
+    await ask(app, target + b"?api_key=b%2B")
+    await ask(app, target)
+    assert [made.token for made in client.calls] == ["a", "b+", None]
+    assert [set(made.metadata) for made in client.calls] == [{"x-request-id"}] * 3
+
+
+@pytest.mark.parametrize("target", BOTH)
+async def test_an_unusable_credential_is_left_to_the_service_to_judge(
+    app: Edge, client: FakeClient, target: bytes
+) -> None:
+    await ask(app, target, headers=[(b"authorization", b"Basic abc")])
+    await ask(app, target + b"?api_key=")
+    assert [(made.token, made.metadata["authorization"]) for made in client.calls] == [(None, "Bearer")] * 2
+
+
+@pytest.mark.parametrize("target", BOTH)
+@pytest.mark.parametrize("query", [b"?api_key=a&api_key=b", b"?api_key=%20"])
+async def test_a_credential_that_can_be_none_is_refused_without_a_call(
+    app: Edge, client: FakeClient, target: bytes, query: bytes
+) -> None:
+    reply = await ask(app, target + query)
+    assert (reply.status, reply.header("www-authenticate")) == (401, "Bearer")
+    assert reply.json == {
+        "error": "invalid_auth_header",
+        "message": "The credential is not one usable Bearer token",
+    }
+    assert client.calls == []
+
+
+@pytest.mark.parametrize("target", [b"/", b"/docs", b"/docs/openapi.json"])
+async def test_other_routes_look_at_no_credential(app: Edge, target: bytes) -> None:
+    assert (await ask(app, target + b"?api_key=a&api_key=b")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "failed", "expected"),
+    [
+        (BOTH[1], ("NOT_FOUND", "ROOM_NOT_FOUND"), (404, {"error": "Room not found or not accessible"})),
+        (BOTH[1], ("INVALID_ARGUMENT", "ROOM_NAME_BLANK"), (400, {"error": "Room name cannot be empty"})),
+        (BOTH[0], ("UNAVAILABLE", "LIVEKIT_UNAVAILABLE"), (500, {"error": "Failed to list rooms"})),
+        (
+            BOTH[1],
+            ("DEADLINE_EXCEEDED", "LIVEKIT_UNAVAILABLE"),
+            (500, {"error": "Failed to get room details"}),
+        ),
+        (BOTH[0], ("UNAVAILABLE", None), (503, {"error": "Service unavailable"})),
+        (BOTH[1], ("DEADLINE_EXCEEDED", None), (503, {"error": "Service unavailable"})),
+        (BOTH[1], ("NOT_FOUND", None), (500, {"error": "Failed to get room details"})),
+        (BOTH[0], ("UNAUTHENTICATED", None), (500, {"error": "Failed to list rooms"})),
+    ],
+)
+async def test_a_failed_call_becomes_the_answer_of_the_error_table(
+    app: Edge,
+    client: FakeClient,
+    target: bytes,
+    failed: tuple[str, str | None],
+    expected: tuple[int, dict[str, str]],
+) -> None:
+    code, reason = failed
+    client.failure = failure(grpc.StatusCode[code], reason)
+    with structlog.testing.capture_logs() as log:
+        reply = await ask(app, target)
+    assert (reply.status, reply.json) == expected
+    told = [(line["status"], line["code"], line["reason"], line["request_id"]) for line in log]
+    assert told == (
+        [(reply.status, code, reason, reply.header("x-request-id"))] if reply.status >= 500 else []
+    )
+
+
+async def test_a_401_and_a_429_carry_their_headers(app: Edge, client: FakeClient) -> None:
+    client.failure = failure(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_REJECTED")
+    reply = await ask(app, b"/livekit/rooms")
+    assert (reply.status, reply.header("www-authenticate")) == (401, "Bearer")
+    client.failure = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+    reply = await ask(app, b"/livekit/rooms")
+    assert (reply.status, reply.header("retry-after")) == (429, "1")
