@@ -77,15 +77,15 @@ class Edge:
 
     async def _answer(self, scope: HTTPScope, exchange: Exchange, request_id: str) -> None:
         found = self._target_or_refusal(scope)
+        query = scope["query_string"]
+        # In place: also what is outside of this function can no longer record the credential.
+        scope["query_string"] = without_api_key(query)
         if isinstance(found, Target) and not await self._body_fits(scope, exchange):
             found = errors.BODY_TOO_LARGE
         if isinstance(found, Answer):
             await found.response()(scope, exchange.receive, exchange.send)
             return
-        query = scope["query_string"]
         call = Call(request_id, read_credential(_values(scope, b"authorization"), query), found.room_name)
-        # In place: also what is outside of this function can no longer record the credential.
-        scope["query_string"] = without_api_key(query)
         inner = cast(
             "HTTPScope",
             {**scope, "method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))},

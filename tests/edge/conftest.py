@@ -1,7 +1,6 @@
 """The edge as an ASGI application in front of a fake client, and as a process in front of a fake service."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,8 +11,6 @@ from tests.edge.asgi_calls import started
 from tests.edge.edge_process import EdgeProcess
 from tests.edge.fake_client import FakeClient
 from tests.edge.fake_service import FakeService
-
-MakeApp = Callable[[dict[str, str]], "AsyncIterator[Edge]"]
 
 
 @pytest.fixture
@@ -43,15 +40,13 @@ def service(shared_service: FakeService) -> FakeService:
 
 @pytest.fixture(scope="session")
 async def shared_edge(shared_service: FakeService) -> AsyncIterator[EdgeProcess]:
-    async with AsyncExitStack() as stack:
-        edge = EdgeProcess(
-            {
-                "TENANTROOMS_GRPC_TARGET": shared_service.address,
-                "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "5",
-                "TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "0.5",
-            }
-        )
-        yield await stack.enter_async_context(edge)
+    settings = {
+        "TENANTROOMS_GRPC_TARGET": shared_service.address,
+        "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "5",
+        "TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "0.5",
+    }
+    async with EdgeProcess(settings) as edge:
+        yield edge
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def said(answer: errors.Answer) -> tuple[int, object]:
     return answer.status, json.loads(answer.body)
 
 
-# CONTRACT.md "Errors", written down a second time. FAULT is the route's own text.
+# The contract of errors, written down a second time. FAULT is the route's own text.
 ON_BOTH: dict[str, tuple[int, dict[str, str] | None]] = {
     "CREDENTIAL_MISSING": (401, {"error": "missing_auth_header", "message": "A credential is required"}),
     "CREDENTIAL_MALFORMED": (
