@@ -8,6 +8,7 @@ Therefore this boundary runs them itself, inside its own `try`.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, cast
 
 import grpc
@@ -21,7 +22,7 @@ from grpc_status import rpc_status
 
 from service import errors
 from service.request_id import REQUEST_ID, REQUEST_ID_KEY, RequestIds
-from service.rpc_types import Behaviour, Context, Continuation, Handler
+from service.rpc_types import Behaviour, Context, Continuation, Handler, StreamBehaviour
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
 
 ERROR_DOMAIN: Final = "tenantrooms"
@@ -78,44 +79,84 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
             return _refusing(method, error)
         except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
             return _refusing(method, error)
-        if handler is None or handler.unary_unary is None:
-            # The streams of health and reflection are their libraries' own, and hold nothing of ours.
-            return handler
-        behaviour = cast(Behaviour, handler.unary_unary)
-        return _guarded(
-            method,
-            behaviour,
-            handler.request_deserializer or _as_it_is,
-            handler.response_serializer or _as_it_is,
+        return None if handler is None else _guarded(method, handler)
+
+
+def _guarded(method: str, handler: "Handler") -> "Handler":
+    """The rpc with its own (de)serializers run inside the guard; gRPC is left with bytes."""
+    decode = handler.request_deserializer or _as_it_is
+    encode = handler.response_serializer or _as_it_is
+    if handler.unary_unary is not None:
+        unary = cast(Behaviour, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(cast(Any, _guarded_unary(method, unary, decode, encode)))
+    # The stubs of grpc.aio know handlers of synchronous servers only.
+    if handler.unary_stream is not None:
+        watch = cast(StreamBehaviour, handler.unary_stream)
+
+        def watch_one(raw_request: bytes, context: Context) -> AsyncIterator[Any]:
+            return watch(_decoded(decode, raw_request), context)
+
+        return grpc.unary_stream_rpc_method_handler(cast(Any, _guarded_stream(method, watch_one, encode)))
+    if handler.stream_stream is not None:
+        exchange = cast(StreamBehaviour, handler.stream_stream)
+
+        def exchange_many(raw_requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            return exchange(_decoded_each(decode, raw_requests), context)
+
+        return grpc.stream_stream_rpc_method_handler(
+            cast(Any, _guarded_stream(method, exchange_many, encode))
         )
+    raise TypeError(f"{method} streams requests to one answer, which nothing here guards")
 
 
-def _guarded(
-    method: str,
-    behaviour: Behaviour,
-    decode: Callable[[bytes], Any],
-    encode: Callable[[Any], bytes],
-) -> "Handler":
+def _guarded_unary(
+    method: str, behaviour: Behaviour, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]
+) -> Behaviour:
     async def serve(raw_request: bytes, context: Context) -> bytes:
-        try:
+        async with _boundary(method, context):
             answer = await behaviour(_decoded(decode, raw_request), context)
             raw_answer = answer if isinstance(answer, bytes) else encode(answer)
-        except grpc.aio.AbortError:
-            raise
-        except asyncio.CancelledError as error:
-            if _caller_has_left():
-                raise
-            await _abort(method, error, context)
-        except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
-            await _abort(method, error, context)
         context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
         return raw_answer
 
-    return grpc.unary_unary_rpc_method_handler(cast(Any, serve))  # the stubs know sync handlers only
+    return serve
+
+
+def _guarded_stream(
+    method: str, behaviour: StreamBehaviour, encode: Callable[[Any], bytes]
+) -> StreamBehaviour:
+    async def serve(raw: Any, context: Context) -> AsyncIterator[bytes]:
+        async with _boundary(method, context):
+            async for answer in behaviour(raw, context):
+                yield encode(answer)
+        context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
+
+    return serve
+
+
+@asynccontextmanager
+async def _boundary(method: str, context: Context) -> AsyncIterator[None]:
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except asyncio.CancelledError as error:
+        if _caller_has_left():
+            raise
+        await _abort(method, error, context)
+    except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
+        await _abort(method, error, context)
 
 
 def _as_it_is(message: bytes) -> bytes:
     return message
+
+
+async def _decoded_each(
+    decode: Callable[[bytes], Any], raw_requests: AsyncIterator[bytes]
+) -> AsyncIterator[Any]:
+    async for raw_request in raw_requests:
+        yield _decoded(decode, raw_request)
 
 
 def _caller_has_left() -> bool:

@@ -133,16 +133,16 @@ class LiveKit:
 
 def _failure(method: str, token: str, answer: TwirpAnswer) -> Exception:
     """The domain error for an answer that is not 200. Its text is for the log."""
+    if answer.status == HTTPStatus.UNAUTHORIZED:  # its text quotes the key and the token: it is left out
+        return LiveKitFailed(
+            f"{method}: HTTP 401; LiveKit refused our API key: compare LIVEKIT_API_KEY and "
+            "LIVEKIT_API_SECRET with LiveKit's own keys, and both clocks with each other"
+        )
     code, message = _twirp_error(answer.body[:_ERROR_BYTES_READ].decode("utf-8", "replace"))
-    said = f"{code}: {message}".replace(token, "[token]")  # LiveKit quotes a token that it refuses
+    said = f"{code}: {message}".replace(token, "[token]")
     what = f"{method}: HTTP {answer.status}, {said[:_LOGGED_CHARACTERS]!r}"
     if code == "not_found" and answer.status == HTTPStatus.NOT_FOUND and method == "ListParticipants":
         return RoomNotFound(what)
-    if answer.status == HTTPStatus.UNAUTHORIZED:
-        return LiveKitFailed(
-            f"{what}; LiveKit refused our API key: compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with "
-            "LiveKit's own keys, and both clocks with each other"
-        )
     return LiveKitUnavailable(what) if answer.status in _AWAY else LiveKitFailed(what)
 
 

@@ -23,8 +23,8 @@ class RequestIds:
         self._counter = itertools.count(1)
 
     def of(self, metadata: Metadata) -> str:
-        """The usable id in this metadata, else a new one."""
-        for value in values_of(metadata, REQUEST_ID_KEY):
-            if _USABLE.fullmatch(value):
-                return value
+        """The one usable id in this metadata, else a new one."""
+        values = set(values_of(metadata, REQUEST_ID_KEY))
+        if len(values) == 1 and _USABLE.fullmatch(value := values.pop()):
+            return value
         return f"{self._prefix}-{next(self._counter):x}"

@@ -9,20 +9,19 @@ from typing import Final
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from service.auth.api_secrets import ApiSecrets
 from service.authentication import AuthenticationInterceptor, Authenticator, Verifier
 from service.directory import Directory, UnconfiguredDirectory
 from service.error_boundary import ErrorBoundary
+from service.health import Health
 from service.livekit import LiveKit
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
 from service.ownership import owner_of
 from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
-from service.rpc_types import Context
 from service.servicer import Servicer
 from service.settings import Settings
 from tenantrooms.v1 import tenant_rooms_pb2
@@ -68,12 +67,15 @@ async def serve(settings: Settings) -> None:
         _log.info("serving", address=settings.grpc_listen, livekit=settings.livekit_configured)
         await stop.first.wait()
         _log.info("draining", seconds=settings.drain_seconds)
-        await health.enter_graceful_shutdown()
-        drain = asyncio.ensure_future(_drain(server, settings.drain_seconds))
-        second = asyncio.ensure_future(stop.second.wait())
+        health.leave()
+        drain = asyncio.create_task(_drain(server, settings.drain_seconds))
+        second = asyncio.create_task(stop.second.wait())
         await asyncio.wait({drain, second}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (drain, second):
-            task.cancel()
+        drain.cancel()
+        second.cancel()
+        await asyncio.wait({drain, second})
+    if not drain.cancelled():
+        drain.result()
     _log.info("stopped")
 
 
@@ -85,7 +87,7 @@ async def _drain(server: grpc.aio.Server, seconds: float) -> None:
 @asynccontextmanager
 async def running_server(
     settings: Settings,
-) -> AsyncIterator[tuple[grpc.aio.Server, health_aio.HealthServicer]]:
+) -> AsyncIterator[tuple[grpc.aio.Server, Health]]:
     """A server that accepts calls as these settings say, until the context ends.
 
     Raises:
@@ -102,7 +104,8 @@ async def running_server(
         )
         servicer = Servicer(Rooms(directory, settings.list_consistency))
         add_TenantRoomsServicer_to_server(servicer, server)
-        health = await _add_health(server)
+        health = Health(("", SERVICE_NAME))
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
             names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
             reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
@@ -129,20 +132,6 @@ async def _open_directory(settings: Settings) -> AsyncIterator[RoomDirectory]:
         settings.livekit_url, settings.livekit_timeout_seconds, settings.livekit_max_response_bytes
     ) as transport:
         yield Directory(LiveKit(transport, tokens), owner_of)
-
-
-class _Health(health_aio.HealthServicer):
-    async def List(self, request: object, context: Context) -> None:  # noqa: N802 (the rpc's name)
-        # The library has the rpc without its implementation, and raises: the log would show a fault.
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
-
-
-async def _add_health(server: grpc.aio.Server) -> health_aio.HealthServicer:
-    health = _Health()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    for name in ("", SERVICE_NAME):
-        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return health
 
 
 class _Signals:

@@ -3,6 +3,7 @@
 Step before: `service.authentication` has put the caller in `PRINCIPAL`. Step after: `service.rooms`.
 """
 
+import asyncio
 from typing import Final
 
 import grpc
@@ -15,6 +16,9 @@ from service.errors import ConsistencyInvalid
 from service.rooms import Rooms
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer
+
+_ROOMS_PER_TURN: Final = 2_000
+"""Rooms that are made into messages before other calls get their turn: some 5 ms."""
 
 _CONSISTENCIES: Final = {
     pb.CONSISTENCY_UNSPECIFIED: None,
@@ -57,9 +61,12 @@ class Servicer(TenantRoomsServicer):
             request.page_token,
             _CONSISTENCIES[request.consistency],
         )
-        return pb.ListRoomsResponse(
-            rooms=map(_summary_message, page.rooms), next_page_token=page.next_page_token
-        )
+        answer = pb.ListRoomsResponse(next_page_token=page.next_page_token)
+        for start in range(0, len(page.rooms), _ROOMS_PER_TURN):
+            if start:
+                await asyncio.sleep(0)
+            answer.rooms.extend(map(_summary_message, page.rooms[start : start + _ROOMS_PER_TURN]))
+        return answer
 
     async def GetRoom(
         self,

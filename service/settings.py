@@ -57,6 +57,12 @@ def _http_url(value: str) -> str:
     return parts._replace(scheme=schemes[parts.scheme]).geturl().rstrip("/")
 
 
+def _livekit_key(value: str) -> SecretStr:
+    if value != value.strip() or not value.isascii():
+        raise ValueError("is padded with blanks, or has characters that are not ASCII")
+    return SecretStr(value)
+
+
 def _listen_address(value: str) -> str:
     if value.startswith("unix:") and len(value) > len("unix:"):
         return value
@@ -85,11 +91,18 @@ class Settings(BaseModel):
     livekit_url: Annotated[str, BeforeValidator(_http_url)] = Field(
         "http://localhost:7880", alias="LIVEKIT_URL"
     )
-    livekit_api_key: SecretStr = Field(SecretStr(""), alias="LIVEKIT_API_KEY")
-    livekit_api_secret: SecretStr = Field(SecretStr(""), alias="LIVEKIT_API_SECRET")
+    livekit_api_key: Annotated[SecretStr, BeforeValidator(_livekit_key)] = Field(
+        SecretStr(""), alias="LIVEKIT_API_KEY"
+    )
+    livekit_api_secret: Annotated[SecretStr, BeforeValidator(_livekit_key)] = Field(
+        SecretStr(""), alias="LIVEKIT_API_SECRET"
+    )
     livekit_timeout_seconds: float = Field(3, alias="TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS", gt=0, le=300)
     livekit_max_response_bytes: int = Field(
-        256 * 1024 * 1024, alias="TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES", ge=1024
+        # A cap that one room's metadata can reach would tell a large foreign room from an absent one.
+        256 * 1024 * 1024,
+        alias="TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES",
+        ge=1024 * 1024,
     )
 
     auth_required: Annotated[bool, BeforeValidator(_flag)] = Field(False, alias="AUTH_REQUIRED")
@@ -195,12 +208,16 @@ def _misspelt(environment: Mapping[str, str], known: set[str]) -> Iterator[str]:
     """Names that are nearly ours: a misspelt AUTH_REQUIRED must not leave the wall open."""
     known = {*known, *(f"{name}_FILE" for name in SECRETS)}
     for name in environment:
-        if name in known or name.startswith(_EDGE_ONLY):
+        spelled = name.upper()
+        if name in known or spelled.startswith(_EDGE_ONLY):
             continue
-        ours = name.startswith("TENANTROOMS_")
-        if not ours and not name.startswith(("AUTH_", "LIVEKIT_")):
+        ours = spelled.startswith("TENANTROOMS_")
+        if not ours and not spelled.startswith(("AUTH_", "LIVEKIT_")):
             continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6 if ours else 0.9)
+        if spelled.removesuffix("_FILE") in known:
+            yield f"{name} is not a setting; only secrets may come from files, and names are upper case"
+            continue
+        near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.6 if ours else 0.85)
         if near:
             yield f"{name} is not a setting; did you mean {near[0]}?"
         elif ours:

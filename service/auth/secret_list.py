@@ -5,7 +5,7 @@ Step before: `service.settings` has the text. Step after: `service.auth.api_secr
 
 import json
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +21,10 @@ class _Entry(BaseModel):
     id: str
     secret: str = Field(repr=False)
     role: Literal["tenant", "operator"] = "tenant"
+
+
+class _MemberTwice(Exception):
+    pass
 
 
 _ENTRIES = TypeAdapter(list[_Entry])
@@ -45,9 +49,11 @@ def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:
         ValueError: with all that is wrong; entries are named by their place, never by their secret.
     """
     try:
-        entries = _ENTRIES.validate_python(json.loads(text))
+        entries = _ENTRIES.validate_python(json.loads(text, object_pairs_hook=_object))
     except ValidationError as error:
         raise ValueError("; ".join(map(_describe, error.errors()))) from None
+    except _MemberTwice:
+        raise ValueError("has an entry with one member twice") from None
     except (ValueError, RecursionError):
         raise ValueError('is not JSON of the form [{"id": "…", "secret": "…", "role": "tenant"}]') from None
 
@@ -68,6 +74,14 @@ def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:
     if problems:
         raise ValueError("; ".join(problems))
     return tuple(ApiSecret(entry.id, entry.secret, entry.role) for entry in entries)
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, none of whose members is there twice: which of two roles counts must not be a guess."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise _MemberTwice
+    return found
 
 
 def _describe(problem: ErrorDetails) -> str:

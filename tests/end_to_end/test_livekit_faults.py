@@ -45,7 +45,7 @@ NOT_FOUND = {"error": "Room not found or not accessible"}
 async def double_and_callers(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[tuple[LiveKitDouble, Callers]]:
-    settings = {"AUTH_REQUIRED": "true", "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": "1000000"}
+    settings = {"AUTH_REQUIRED": "true", "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": str(2**20)}
     async with LiveKitDouble() as double:
         double.put_room("own", owner="acme")
         double.put_participant("own", "somebody")

@@ -191,3 +191,16 @@ async def test_a_second_signal_ends_it_at_once(
         assert await service.ended() == 0
         assert (await calling).code in (StatusCode.CANCELLED, StatusCode.UNAVAILABLE)
     assert "Traceback" not in service.said
+
+
+async def test_who_watches_health_does_not_hold_up_the_stop(address: str) -> None:
+    async with (
+        running(TENANTROOMS_GRPC_LISTEN=address, TENANTROOMS_DRAIN_SECONDS="300") as service,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        service.process.terminate()
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await service.ended() == 0

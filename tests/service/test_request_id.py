@@ -32,10 +32,9 @@ def test_whatever_comes_in_the_id_has_the_contracts_form(given_id: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", RequestIds().of([("x-request-id", given_id)]))
 
 
-def test_the_first_usable_id_counts() -> None:
-    assert (
-        RequestIds().of([("x-request-id", "not usable"), ("x-request-id", "b"), ("x-request-id", "c")]) == "b"
-    )
+def test_the_same_id_twice_is_one_and_two_ids_are_none() -> None:
+    assert RequestIds().of([("x-request-id", "a"), ("x-request-id", "a")]) == "a"
+    assert RequestIds().of([("x-request-id", "a"), ("x-request-id", "b")]) not in ("a", "b")
 
 
 @pytest.mark.parametrize("metadata", [None, (), [("x-request-id-bin", b"a")], [("request-id", "a")]])

@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
+from service.errors import RequestMalformed
 from service.server import SERVICE_NAME, AddressInUse, running_server
 from service.settings import load
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -179,7 +180,7 @@ FAULTS: dict[str, tuple[Fault, StatusCode, str]] = {
     "refused token": (PlainText(401, UPSTREAM), StatusCode.INTERNAL, "LIVEKIT_FAILED"),
     "a page": (html_page(), StatusCode.INTERNAL, "LIVEKIT_FAILED"),
     "no protobuf": (RawBody(b"\xff" + UPSTREAM.encode()), StatusCode.INTERNAL, "LIVEKIT_FAILED"),
-    "too large": (RawBody(bytes(2048)), StatusCode.INTERNAL, "LIVEKIT_FAILED"),
+    "too large": (RawBody(bytes(2**20 + 1)), StatusCode.INTERNAL, "LIVEKIT_FAILED"),
 }
 
 
@@ -190,7 +191,7 @@ async def test_a_fault_of_livekit_is_one_answer_without_its_words_or_any_secret(
     livekit_double.put_room("own", owner="acme")
     limits = {
         "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": "0.3",
-        "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": "1024",
+        "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": str(2**20),
     }
     livekit_double.script_always("ListRooms", fault)
     async with service(address, livekit_double, **CLOSED, **limits) as channel:
@@ -248,10 +249,11 @@ async def test_health_is_told_to_anybody(channel: grpc.aio.Channel) -> None:
     assert failure.value.code() is StatusCode.NOT_FOUND
 
 
-async def test_what_the_health_library_does_not_have_is_no_fault(channel: grpc.aio.Channel) -> None:
-    with capture_logs() as logs:
-        assert (await call(channel, "/grpc.health.v1.Health/List")).code is StatusCode.UNIMPLEMENTED
-    assert logs == []
+async def test_health_lists_what_there_is(channel: grpc.aio.Channel) -> None:
+    outcome = await call(channel, "/grpc.health.v1.Health/List")
+    listed = cast(Any, health_pb2).HealthListResponse.FromString(outcome.body)
+    serving = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+    assert dict(listed.statuses) == {"": serving, SERVICE_NAME: serving}
 
 
 async def test_whoever_watches_health_hears_that_the_service_leaves(address: str) -> None:
@@ -262,9 +264,30 @@ async def test_whoever_watches_health_hears_that_the_service_leaves(address: str
         stub: Any = health_pb2_grpc.HealthStub(channel)
         watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        await health.enter_graceful_shutdown()
+        health.leave()
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        watch.cancel()
+        assert await watch.read() is grpc.aio.EOF
+
+
+@pytest.mark.parametrize(
+    "rpc", ["/grpc.health.v1.Health/Watch", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"]
+)
+async def test_a_stream_too_answers_garbage_with_a_constant(channel: grpc.aio.Channel, rpc: str) -> None:
+    opened: Any = channel.stream_stream(rpc)
+    stream = opened(iter([b"\xff\xff"]))
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        async for _ in stream:
+            pass
+    assert failure.value.code() is StatusCode.INVALID_ARGUMENT
+    assert failure.value.details() == RequestMalformed.text
+    assert "x-request-id" in dict(failure.value.trailing_metadata())
+
+
+async def test_a_watcher_of_an_unknown_service_is_told_so(channel: grpc.aio.Channel) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service="other"))
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    watch.cancel()
 
 
 async def reflected(channel: Any) -> set[str]:

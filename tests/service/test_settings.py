@@ -84,7 +84,7 @@ GOOD: dict[str, tuple[dict[str, str], str, Any]] = {
         True,
     ),
     "what is nobody's": (
-        {"AUTH_TOKEN": "x", "LIVEKIT_REGION": "x", "auth_required": "x"},
+        {"AUTH_TOKEN": "x", "LIVEKIT_REGION": "x", "AUTH": "x", "authorization": "x"},
         "reflection",
         True,
     ),
@@ -128,7 +128,7 @@ BAD_VALUES: dict[str, list[str]] = {
     "AUTH_API_SECRET": ["", " ", f"{CANARY} ", f"{CANARY}\u00e9", f"{CANARY}\n", CANARY * 1_000],
     "AUTH_API_SECRET_ID": ["", " ", f" {CANARY}", f"{CANARY}\ud800"],
     "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": ["", "0", "-1", "nan", "inf", "301", CANARY],
-    "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": ["", "0", "-1", "1.5", "1e9", CANARY],
+    "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": ["", "0", "-1", "1.5", "1e9", "1048575", CANARY],
     "TENANTROOMS_LIST_CONSISTENCY": ["", "FULL", CANARY],
     "TENANTROOMS_REFLECTION": ["", "off", CANARY],
     "TENANTROOMS_DRAIN_SECONDS": ["-1", "nan", CANARY],
@@ -154,6 +154,13 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     # Misspelt names: of ours any, of others what is nearly one that counts.
     "one of ours, misspelt": ({"TENANTROOMS_REFLEXION": CANARY}, "did you mean TENANTROOMS_REFLECTION?"),
     "none of ours": ({f"TENANTROOMS_{'Q' * 40}": CANARY}, "QQQ is not a setting; unset it"),
+    "in lower case": ({"auth_required": "true"}, "auth_required is not a setting"),
+    "a file of what is no secret": ({"AUTH_REQUIRED_FILE": CANARY}, "AUTH_REQUIRED_FILE is not a setting"),
+    "blanks for a key": ({"LIVEKIT_API_KEY": " ", "LIVEKIT_API_SECRET": " "}, "LIVEKIT_API_KEY is padded"),
+    "a member twice": (
+        {"AUTH_API_SECRETS_JSON": '[{"id":"a","secret":"b","role":"tenant","role":"operator"}]'},
+        "AUTH_API_SECRETS_JSON has an entry with one member twice",
+    ),
     "cut short": ({"AUTH_REQUIRE": "true"}, "did you mean AUTH_REQUIRED?"),
     "twisted": ({"AUTH_REQIURED": "true"}, "did you mean AUTH_REQUIRED?"),
     "without its end": ({"AUTH_API_SECRETS": LIST}, "AUTH_API_SECRETS is not a setting"),
