@@ -1,10 +1,11 @@
 """Owns what has to happen around Litestar for every request.
 
-Routing on the raw path, sizes, methods, request ids, the headers that all answers carry, an end to work
+Routing on the raw path, limits, methods, request ids, the headers that all answers carry, an end to work
 that nobody waits for, and a JSON 500 for whatever was not foreseen.
 Before it: granian. After it: Litestar, with a plain path, no body and no `api_key`.
 """
 
+import asyncio
 from collections.abc import Collection, Iterator
 from typing import Final, cast
 
@@ -33,7 +34,7 @@ class Edge:
     Args:
         app: the Litestar application.
         assets: the names of the files under `/docs/assets`.
-        limits: the sizes beyond which a request is refused.
+        limits: what a request may have at most.
         cors: the web origins that may read the answers.
         request_ids: gives each request its id.
     """
@@ -80,8 +81,8 @@ class Edge:
         query = scope["query_string"]
         # In place: also what is outside of this function can no longer record the credential.
         scope["query_string"] = without_api_key(query)
-        if isinstance(found, Target) and not await self._body_fits(scope, exchange):
-            found = errors.BODY_TOO_LARGE
+        if isinstance(found, Target):
+            found = await self._body_refusal(scope, exchange) or found
         if isinstance(found, Answer):
             await found.response()(scope, exchange.receive, exchange.send)
             return
@@ -108,14 +109,19 @@ class Edge:
             return target
         return _NO_CONTENT if scope["method"] == "OPTIONS" else _METHOD_NOT_ALLOWED
 
-    async def _body_fits(self, scope: HTTPScope, exchange: Exchange) -> bool:
+    async def _body_refusal(self, scope: HTTPScope, exchange: Exchange) -> Answer | None:
         announced = next(_values(scope, b"content-length"), None)
         if announced is None and next(_values(scope, b"transfer-encoding"), None) is None:
-            return True  # HTTP/1.1 has no other way to send one
+            return None  # HTTP/1.1 has no other way to send one
         # The server has checked that it is a number; one of twenty digits need not be read as one.
         if announced and (len(announced) > 18 or int(announced) > self._limits.body_bytes):
-            return False
-        return await exchange.skip_body(self._limits.body_bytes)
+            return errors.BODY_TOO_LARGE
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                fits = await exchange.skip_body(self._limits.body_bytes)
+        except TimeoutError:
+            return errors.BODY_TOO_SLOW
+        return None if fits else errors.BODY_TOO_LARGE
 
 
 def _values(scope: HTTPScope, name: bytes) -> Iterator[bytes]:

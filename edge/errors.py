@@ -65,6 +65,7 @@ CREDENTIAL_UNUSABLE: Final = _auth_error(
     401, "invalid_auth_header", "The credential is not one usable Bearer token", _CHALLENGE
 )
 ROUTE_UNKNOWN: Final = _error(404, "Not Found")
+BODY_TOO_SLOW: Final = _error(408, "Request Timeout", (("Connection", "close"),))
 BODY_TOO_LARGE: Final = _error(413, "Request body too large")
 PATH_TOO_LONG: Final = _error(414, "Path and query too long")
 HEADERS_TOO_LARGE: Final = _error(431, "Request headers too large")
@@ -153,7 +154,15 @@ def answer_to_failure(route: Route, code: grpc.StatusCode, reason: str | None) -
 
 def answers_of(route: Route | None) -> Iterator[Answer]:
     """Every answer but a 200 that `GET` on a route may give, each once; None is a route without a call."""
-    own = [BAD_REQUEST, PATH_NOT_UTF8, BODY_TOO_LARGE, PATH_TOO_LONG, HEADERS_TOO_LARGE, UNEXPECTED]
+    own = [
+        BAD_REQUEST,
+        PATH_NOT_UTF8,
+        BODY_TOO_SLOW,
+        BODY_TOO_LARGE,
+        PATH_TOO_LONG,
+        HEADERS_TOO_LARGE,
+        UNEXPECTED,
+    ]
     if route is not None:
         own += [CREDENTIAL_UNUSABLE, _SERVICE_UNAVAILABLE, _FAULT[route]]
         own += [answer for (of, _), answer in TABLE.items() if of is route]

@@ -5,7 +5,7 @@ through `room_json` or `errors`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -68,45 +68,50 @@ class Rooms:
 
     async def list_rooms(self, call: Call) -> Answer:
         """All rooms that the caller may see, or the error."""
-        if call.credential.kind is Kind.REFUSED:
-            return errors.CREDENTIAL_UNUSABLE
+        return await _answer(Route.LIST, call, self._all_rooms)
+
+    async def room_details(self, call: Call) -> Answer:
+        """One room with its participants, or the error. The name is checked by the service alone."""
+        return await _answer(Route.DETAILS, call, self._one_room)
+
+    async def _all_rooms(self, call: Call) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         pieces: list[bytes] = []
         page_token = ""
-        try:
-            while True:
-                page = await self._client.list_rooms_page(
-                    page_size=LARGEST_PAGE,
-                    page_token=page_token,
-                    token=call.credential.token,
-                    timeout=max(0.0, deadline - loop.time()),
-                    metadata=_metadata(call),
-                )
-                for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
-                    if start:
-                        await asyncio.sleep(0)
-                    pieces.append(summaries_json(page.rooms[start : start + _ENCODED_AT_ONCE]))
-                page_token = page.next_page_token
-                if not page_token:
-                    return Answer(200, list_json(pieces))
-        except TenantRoomsError as failure:
-            return _answer_to(failure, Route.LIST, call)
-
-    async def room_details(self, call: Call) -> Answer:
-        """One room with its participants, or the error. The name is checked by the service alone."""
-        if call.credential.kind is Kind.REFUSED:
-            return errors.CREDENTIAL_UNUSABLE
-        try:
-            response = await self._client.get_room(
-                call.room_name,
+        while True:
+            page = await self._client.list_rooms_page(
+                page_size=LARGEST_PAGE,
+                page_token=page_token,
                 token=call.credential.token,
-                timeout=self._timeout,
+                timeout=max(0.0, deadline - loop.time()),
                 metadata=_metadata(call),
             )
-        except TenantRoomsError as failure:
-            return _answer_to(failure, Route.DETAILS, call)
-        return Answer(200, details_json(response))
+            for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
+                if start:
+                    await asyncio.sleep(0)
+                pieces.append(summaries_json(page.rooms[start : start + _ENCODED_AT_ONCE]))
+            page_token = page.next_page_token
+            if not page_token:
+                return list_json(pieces)
+
+    async def _one_room(self, call: Call) -> bytes:
+        response = await self._client.get_room(
+            call.room_name,
+            token=call.credential.token,
+            timeout=self._timeout,
+            metadata=_metadata(call),
+        )
+        return details_json(response)
+
+
+async def _answer(route: Route, call: Call, ask: Callable[[Call], Awaitable[bytes]]) -> Answer:
+    if call.credential.kind is Kind.REFUSED:
+        return errors.CREDENTIAL_UNUSABLE
+    try:
+        return Answer(200, await ask(call))
+    except TenantRoomsError as failure:
+        return _answer_to(failure, route, call)
 
 
 def _metadata(call: Call) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -23,8 +23,13 @@ class SettingsError(Exception):
 
 
 def _host(value: str) -> str:
+    message = "must be an IP address or a host name"
     if not value or any(character.isspace() or character in "/@" for character in value):
-        raise ValueError("must be an IP address or a host name")
+        raise ValueError(message)
+    try:
+        value.encode("idna")  # every look-up begins with it; a label over 63 characters fails, for one
+    except UnicodeError:
+        raise ValueError(message) from None
     return value.removeprefix("[").removesuffix("]")
 
 
@@ -50,19 +55,21 @@ def _origin(value: str) -> str:
 
 
 class Limits(BaseModel):
-    """Sizes beyond which a request is refused, in bytes.
+    """What a request may have at most; with more it is refused.
 
     Attributes:
         path_bytes: path and query together; 414.
         header_bytes: all header fields together; 431.
         body_bytes: the body, which no route reads; 413.
+        body_seconds: until the end of the body has come; 408.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    path_bytes: int = 8 * 1024
-    header_bytes: int = 32 * 1024
-    body_bytes: int = 64 * 1024
+    path_bytes: int
+    header_bytes: int
+    body_bytes: int
+    body_seconds: float
 
 
 class EdgeSettings(BaseModel):
@@ -94,26 +101,25 @@ class EdgeSettings(BaseModel):
 
     @property
     def limits(self) -> Limits:
-        """The size limits."""
+        """What a request may have at most."""
         return Limits(
             path_bytes=self.max_path_bytes,
             header_bytes=self.max_header_bytes,
             body_bytes=self.max_body_bytes,
+            body_seconds=self.header_timeout_seconds,
         )
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
-        """The settings in these variables; an empty one counts as unset, and what is not ours is ignored.
+        """The settings in these variables; an empty one counts as unset.
+
+        Names that are not the edge's are ignored, unless they are nearly so.
 
         Raises:
             SettingsError: with all problems at once.
         """
         names = [field.alias for field in cls.model_fields.values() if field.alias is not None]
-        problems = [
-            f"{name}: no such setting{_did_you_mean(name, names)}"
-            for name in sorted(environment)
-            if name.startswith(PREFIX) and name not in names
-        ]
+        problems = list(_misspelt(environment, names))
         try:
             settings = cls.model_validate(
                 {name: environment[name] for name in names if environment.get(name)}
@@ -135,9 +141,18 @@ def from_environment() -> EdgeSettings:
     return EdgeSettings.from_env(os.environ)
 
 
-def _did_you_mean(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]:
+    # `HOST` and `PORT` are too common: what is like them may be anybody's.
+    ours = [name for name in names if name.startswith("TENANTROOMS_")]
+    for name in sorted(environment.keys() - set(names)):
+        spelt = name.upper()
+        surely_ours = spelt.startswith(PREFIX)
+        # The service's names, which are not known here, are not as close to ours as 0.9.
+        near = difflib.get_close_matches(spelt, ours, n=1, cutoff=0.6 if surely_ours else 0.9)
+        if near:
+            yield f"{name}: no such setting; did you mean {near[0]}?"
+        elif surely_ours:
+            yield f"{name}: no such setting"
 
 
 def _problem(detail: Any) -> str:

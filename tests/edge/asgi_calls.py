@@ -29,7 +29,7 @@ class Reply:
 
 
 class Exchange:
-    """The server's side of one request, played step by step."""
+    """The server's side of one request, played step by step; the end of a stuck body never comes."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Exchange:
         method: str = "GET",
         headers: Iterable[tuple[bytes, bytes]] = (),
         body: Sequence[bytes] = (),
+        body_is_stuck: bool = False,
         tells_the_end: bool = True,
     ) -> None:
         path, _, query = target.partition(b"?")
@@ -59,13 +60,18 @@ class Exchange:
         }
         self.sent: list[dict[str, Any]] = []
         self._unread = list(body) or [b""]
+        self._body_is_stuck = body_is_stuck
         self._tells_the_end = tells_the_end
         self._over = asyncio.Event()
 
     async def receive(self) -> dict[str, Any]:
         if self._unread:
             part = self._unread.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(self._unread)}
+            return {
+                "type": "http.request",
+                "body": part,
+                "more_body": bool(self._unread) or self._body_is_stuck,
+            }
         await self._over.wait()
         return {"type": "http.disconnect"}
 

@@ -12,7 +12,7 @@ from edge.app import create_app
 from edge.asgi import Edge
 from edge.cors import Cors
 from edge.request_ids import RequestIds
-from edge.settings import EdgeSettings, Limits
+from edge.settings import EdgeSettings
 from tests.edge.asgi_calls import Exchange, ask, run, started
 from tests.edge.fake_client import FakeClient
 
@@ -177,6 +177,19 @@ async def test_a_body_within_the_limit_is_read_and_ignored(app: Edge, client: Fa
     assert len(client.calls) == 1
 
 
+async def test_a_body_that_does_not_end_is_a_408(client: FakeClient) -> None:
+    settings = EdgeSettings.from_env({"TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "0.1"})
+    async with started(create_app(settings, lambda: client)) as app:
+        before = asyncio.all_tasks()
+        for target in KNOWN:
+            exchange = Exchange(target, body=[b"x"], body_is_stuck=True)
+            await run(app, exchange)
+            assert (exchange.reply.status, exchange.reply.json) == (408, {"error": "Request Timeout"})
+            assert exchange.reply.header("connection") == "close"
+        assert asyncio.all_tasks() == before
+    assert client.calls == []
+
+
 async def test_a_host_that_is_none_is_a_400(app: Edge) -> None:
     exchange = Exchange(b"/")
     exchange.scope["headers"] = [(b"host", b"a b\xff")]
@@ -262,7 +275,7 @@ async def test_an_error_that_nobody_foresaw_is_a_constant_500_and_is_logged_with
 
 
 def around(inner: ASGIApp) -> Edge:
-    return Edge(inner, assets=(), limits=Limits(), cors=Cors(()), request_ids=RequestIds())
+    return Edge(inner, assets=(), limits=EdgeSettings().limits, cors=Cors(()), request_ids=RequestIds())
 
 
 async def test_what_all_answers_carry_replaces_what_one_answer_says() -> None:

@@ -154,6 +154,23 @@ async def test_slow_headers_are_cut_off_and_nobody_else_is_held_up(
     assert len(service.calls) == 1
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_stuck_body_is_cut_off_and_nobody_else_is_held_up(
+    edge: EdgeProcess, service: FakeService, method: bytes
+) -> None:
+    head = method + b" /livekit/rooms HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+    reader, writer = await edge.connect()
+    writer.write(head + b"Content-Length: 10\r\n\r\nabc")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"  # it waits for the rest
+    assert (await edge.ask("/livekit/rooms")).status == 200
+    async with asyncio.timeout(10):  # the setting says 0.5
+        reply = parse(await reader.read())  # to the end: the connection does not stay either
+    writer.close()
+    assert (reply.status, reply.header("connection")) == (408, "close")
+    assert reply.body == (b"" if method == b"HEAD" else b'{"error":"Request Timeout"}')
+    assert len(service.calls) == 1
+
+
 async def test_head_keeps_the_connection_in_step(edge: EdgeProcess, service: FakeService) -> None:
     service.script.rooms = summaries(3)
     request = b"%s /livekit/rooms HTTP/1.1\r\nHost: a\r\n%s\r\n"

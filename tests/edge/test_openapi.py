@@ -8,10 +8,12 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
+from edge.app import create_app
 from edge.asgi import Edge
 from edge.errors import Route, answers_of
+from edge.settings import EdgeSettings
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
-from tests.edge.asgi_calls import Reply, ask
+from tests.edge.asgi_calls import Exchange, Reply, ask, run, started
 from tests.edge.fake_client import FakeClient, failure
 from tests.edge.test_errors import REASONS
 
@@ -83,7 +85,7 @@ def test_each_route_has_exactly_the_statuses_and_examples_of_the_error_table(
 
 
 def test_the_statuses_spelt_out(document: dict[str, Any]) -> None:
-    own = {200, 400, 413, 414, 431, 500}
+    own = {200, 400, 408, 413, 414, 431, 500}
     assert set(responses(document, "/")) == own
     assert set(responses(document, "/livekit/rooms")) == own | {401, 403, 429, 502, 503}
     assert set(responses(document, "/livekit/rooms/{room_name}")) == own | {401, 403, 404, 429, 502, 503}
@@ -192,3 +194,15 @@ async def test_successes_and_refusals_are_answered_as_documented(
         assert replies[-1].status == 401
     for reply in replies:
         check(document, path, reply)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_a_body_that_does_not_end_is_answered_as_documented(
+    client: FakeClient, document: dict[str, Any], path: str
+) -> None:
+    settings = EdgeSettings.from_env({"TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "0.1"})
+    exchange = Exchange(TARGETS[path], body=[b"x"], body_is_stuck=True)
+    async with started(create_app(settings, lambda: client)) as impatient:
+        await run(impatient, exchange)
+    assert exchange.reply.status == 408
+    check(document, path, exchange.reply)

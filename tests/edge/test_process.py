@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
-from tests.edge.edge_process import EdgeProcess, environment, eventually, free_port, start
+from tests.edge.edge_process import EdgeProcess, environment, eventually, free_port, parse, start
 from tests.edge.fake_service import FakeService
 
 ROOMS = "/livekit/rooms"
@@ -82,6 +82,12 @@ async def test_a_host_that_is_none_is_named() -> None:
     assert "Traceback" not in output
 
 
+async def test_a_host_that_cannot_be_looked_up_is_a_bad_setting() -> None:
+    code, output = await failed_start({"HOST": "x" * 64 + ".example.com", "PORT": str(free_port())})
+    assert code == 2
+    assert output == "The settings cannot be used:\n  - HOST: must be an IP address or a host name\n"
+
+
 async def test_a_host_name_will_do() -> None:
     async with EdgeProcess({"HOST": "localhost"}) as edge:
         assert (await edge.ask("/")).status == 200
@@ -115,6 +121,18 @@ async def test_a_stop_lets_the_requests_under_way_finish(service: FakeService) -
         service.script.hold.set()
         assert (await asked).json == {"rooms": [{"name": "a", "num_participants": 0, "creation_time": 0}]}
         assert await stopped == 0
+
+
+async def test_a_stop_waits_for_a_stuck_body_no_longer_than_for_headers() -> None:
+    async with EdgeProcess({"TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "0.5"}) as edge:
+        reader, writer = await edge.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await edge.stop() == 0
+        # An answer, and no more than one line: the worker has not been killed.
+        assert parse(await reader.read()).status == 408
+        assert len(edge.log.splitlines()) == 1
+        writer.close()
 
 
 async def test_a_stop_does_not_wait_for_ever(service: FakeService) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from edge.settings import EdgeSettings, SettingsError
+from tests.docs.markdown import table
 
 
 def problems(**environment: str) -> list[str]:
@@ -50,7 +51,12 @@ def test_everything_set() -> None:
     assert (settings.timeout_seconds, settings.header_timeout_seconds) == (2.5, 0.5)
     assert settings.stop_timeout_seconds == 30
     assert settings.cors_origins == ("https://app.example.com", "http://[::1]:5173")
-    assert settings.limits.model_dump() == {"path_bytes": 1024, "header_bytes": 2048, "body_bytes": 0}
+    assert settings.limits.model_dump() == {
+        "path_bytes": 1024,
+        "header_bytes": 2048,
+        "body_bytes": 0,
+        "body_seconds": 0.5,
+    }
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -60,8 +66,14 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 def test_the_service_s_own_variables_are_not_the_edge_s_business() -> None:
-    environment = {"LIVEKIT_URL": "ws://x", "TENANTROOMS_GRPC_LISTEN": "nonsense", "AUTH_REQUIRED": "perhaps"}
-    assert EdgeSettings.from_env(environment) == EdgeSettings()
+    rows = [
+        row
+        for heading in ("The service", "Secrets from files")
+        for row in table("docs/reference/settings.md", heading)
+    ]
+    names = {row[0].code[0] for row in rows} | {row[1].code[0] for row in rows if row[1].code}
+    assert {"TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS", "AUTH_API_SECRET_FILE"} <= names
+    assert EdgeSettings.from_env(dict.fromkeys(names, "nonsense")) == EdgeSettings()
 
 
 @pytest.mark.parametrize(
@@ -115,6 +127,8 @@ def test_what_is_no_origin(origins: str) -> None:
     [
         ("HOST", "a b"),
         ("HOST", "http://localhost"),
+        ("HOST", "x" * 64 + ".example.com"),
+        ("HOST", "a..b"),
         ("PORT", "0"),
         ("PORT", "65536"),
         ("PORT", "http"),
@@ -156,7 +170,30 @@ def test_all_problems_are_told_at_once() -> None:
     assert not any("hunter2" in problem for problem in told)
 
 
-def test_a_misspelt_name_is_refused_with_the_right_one() -> None:
-    assert problems(TENANTROOMS_EDGE_TIMEOUT_SECOND="5") == [
-        "TENANTROOMS_EDGE_TIMEOUT_SECOND: no such setting; did you mean TENANTROOMS_EDGE_TIMEOUT_SECONDS?"
-    ]
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("TENANTROOMS_EDGE_TIMEOUT_SECOND", "TENANTROOMS_EDGE_TIMEOUT_SECONDS"),
+        ("TENANTROOMS_GRPC_TARGTE", "TENANTROOMS_GRPC_TARGET"),
+        ("TENANTROOM_GRPC_TARGET", "TENANTROOMS_GRPC_TARGET"),
+        ("tenantrooms_grpc_target", "TENANTROOMS_GRPC_TARGET"),
+        ("TENANTROOMS_EGDE_WORKERS", "TENANTROOMS_EDGE_WORKERS"),
+        ("TENANTROOMS_EGDE_MAX_BODY_BYTES", "TENANTROOMS_EDGE_MAX_BODY_BYTES"),
+        ("TENANTROOMS_CORS_ORIGINS", "TENANTROOMS_EDGE_CORS_ORIGINS"),
+        ("tenantrooms_edge_workers", "TENANTROOMS_EDGE_WORKERS"),
+        ("Tenantrooms_Egde_Workers", "TENANTROOMS_EDGE_WORKERS"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_right_one(misspelt: str, meant: str) -> None:
+    assert problems(**{misspelt: "5"}) == [f"{misspelt}: no such setting; did you mean {meant}?"]
+
+
+@pytest.mark.parametrize("name", ["TENANTROOMS_EDGE_SECRET", "tenantrooms_edge_x"])
+def test_a_name_with_the_edge_s_prefix_is_refused_in_any_case(name: str) -> None:
+    (problem,) = problems(**{name: "5"})
+    assert problem.startswith(f"{name}: no such setting")
+
+
+@pytest.mark.parametrize("name", ["host", "Port", "HOSTS", "TENANTROOMS_TOKEN"])
+def test_a_name_that_may_be_anybody_s_is_ignored(name: str) -> None:
+    assert EdgeSettings.from_env({name: "nonsense"}) == EdgeSettings()
