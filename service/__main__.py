@@ -27,7 +27,8 @@ def main() -> int:
         uvloop.run(serve(settings))
     except AddressInUse as error:
         print(
-            f"Cannot listen on {error}: is another process using it? TENANTROOMS_GRPC_LISTEN changes it.",
+            f"Cannot listen on {error}: another process uses it, or this machine has no such address. "
+            "TENANTROOMS_GRPC_LISTEN changes it.",
             file=sys.stderr,
         )
         return EXIT_USAGE

@@ -207,18 +207,22 @@ def _contradictions(values: Mapping[str, str]) -> Iterator[str]:
 def _misspelt(environment: Mapping[str, str], known: set[str]) -> Iterator[str]:
     """Names that are nearly ours: a misspelt AUTH_REQUIRED must not leave the wall open."""
     known = {*known, *(f"{name}_FILE" for name in SECRETS)}
+    by_letters = {_letters(name): name for name in known}
     for name in environment:
         spelled = name.upper()
         if name in known or spelled.startswith(_EDGE_ONLY):
             continue
         ours = spelled.startswith("TENANTROOMS_")
-        if not ours and not spelled.startswith(("AUTH_", "LIVEKIT_")):
-            continue
+        near = [by_letters[letters]] if (letters := _letters(name)) in by_letters else []
+        if not near and (ours or spelled.startswith(("AUT", "LIVE"))):
+            near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.6 if ours else 0.85)
         if spelled.removesuffix("_FILE") in known:
             yield f"{name} is not a setting; only secrets may come from files, and names are upper case"
-            continue
-        near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.6 if ours else 0.85)
-        if near:
+        elif near:
             yield f"{name} is not a setting; did you mean {near[0]}?"
         elif ours:
             yield f"{name} is not a setting; unset it"
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.upper()))

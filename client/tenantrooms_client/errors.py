@@ -18,7 +18,7 @@ class TenantRoomsError(Exception):
         reason: the name of the contract's `ErrorReason`, or None where the error does not come from
             TenantRooms itself (an unreachable server, a proxy, gRPC's own limits).
         message: the status message; a constant when there is a reason.
-        request_id: the id under which the service's log has the call, where it answered at all.
+        request_id: the id of the call, where the service answered at all; its log has failures under it.
     """
 
     code: grpc.StatusCode

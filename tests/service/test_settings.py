@@ -155,6 +155,9 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "one of ours, misspelt": ({"TENANTROOMS_REFLEXION": CANARY}, "did you mean TENANTROOMS_REFLECTION?"),
     "none of ours": ({f"TENANTROOMS_{'Q' * 40}": CANARY}, "QQQ is not a setting; unset it"),
     "in lower case": ({"auth_required": "true"}, "auth_required is not a setting"),
+    "without the underscore": ({"AUTHREQUIRED": "true"}, "did you mean AUTH_REQUIRED?"),
+    "with a hyphen": ({"AUTH-REQUIRED": "true"}, "did you mean AUTH_REQUIRED?"),
+    "without a letter": ({"AUT_REQUIRED": "true"}, "did you mean AUTH_REQUIRED?"),
     "a file of what is no secret": ({"AUTH_REQUIRED_FILE": CANARY}, "AUTH_REQUIRED_FILE is not a setting"),
     "blanks for a key": ({"LIVEKIT_API_KEY": " ", "LIVEKIT_API_SECRET": " "}, "LIVEKIT_API_KEY is padded"),
     "a member twice": (
