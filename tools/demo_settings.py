@@ -87,8 +87,6 @@ class DemoSettings:
         callers = _callers(settings, problems, shown=not own_secrets)
         if own_livekit and not {LIVEKIT_KEY, f"{LIVEKIT_KEY}_FILE"} & settings.keys():
             problems.append(f"LIVEKIT_URL is set: set {LIVEKIT_KEY} and {LIVEKIT_SECRET} of that server too")
-        if not own_livekit and {LIVEKIT_KEY, LIVEKIT_SECRET} & env.keys():
-            problems.append(f"{LIVEKIT_KEY} or {LIVEKIT_SECRET} is set: set LIVEKIT_URL of that server too")
         try:
             EdgeSettings.from_env({**settings, "HOST": host})
         except EdgeSettingsError as error:
