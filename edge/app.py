@@ -36,7 +36,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with open_client() as client:
-            app.state[ROOMS_STATE] = Rooms(client, settings.timeout_seconds)
+            app.state[ROOMS_STATE] = Rooms(
+                client, settings.timeout_seconds, forward_headers=settings.forward_headers
+            )
             yield
 
     app = Litestar(

@@ -86,7 +86,8 @@ class Edge:
         if isinstance(found, Answer):
             await found.response()(scope, exchange.receive, exchange.send)
             return
-        call = Call(request_id, read_credential(_values(scope, b"authorization"), query), found.room_name)
+        credential = read_credential(_values(scope, b"authorization"), query)
+        call = Call(request_id, credential, found.room_name, tuple(scope["headers"]))
         inner = cast(
             "HTTPScope",
             {**scope, "method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))},

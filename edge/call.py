@@ -3,8 +3,8 @@
 Before it: `asgi` puts it into the scope. After it: `rooms` reads it there.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from edge.credentials import Credential
@@ -20,11 +20,13 @@ class Call:
         request_id: 1 to 128 characters `[A-Za-z0-9._-]`.
         credential: what the caller presents.
         room_name: the decoded name from the path; empty on routes without one.
+        headers: names, in lower case, and values as they came.
     """
 
     request_id: str
     credential: Credential
     room_name: str
+    headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
 
 
 def state_with(call: Call, state: Mapping[str, Any]) -> dict[str, Any]:

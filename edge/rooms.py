@@ -14,6 +14,7 @@ from edge import errors
 from edge.call import Call
 from edge.credentials import Kind
 from edge.errors import Answer, Route
+from edge.forwarding import FORWARDED_HEADERS_KEY, forwarded_headers
 from edge.room_json import details_json, list_json, summaries_json
 from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
 from tenantrooms_client import TenantRoomsError
@@ -37,7 +38,7 @@ class RoomsClient(Protocol):
         page_token: str,
         token: str | None,
         timeout: float | None,
-        metadata: Sequence[tuple[str, str]],
+        metadata: Sequence[tuple[str, str | bytes]],
     ) -> ListRoomsResponse:
         """One page of the caller's rooms; raises TenantRoomsError."""
         ...
@@ -48,7 +49,7 @@ class RoomsClient(Protocol):
         *,
         token: str | None,
         timeout: float | None,
-        metadata: Sequence[tuple[str, str]],
+        metadata: Sequence[tuple[str, str | bytes]],
     ) -> GetRoomResponse:
         """One room with its participants; raises TenantRoomsError."""
         ...
@@ -60,11 +61,13 @@ class Rooms:
     Args:
         client: calls the service; it has no credential of its own.
         timeout: seconds that one request may take, all pages of a list included.
+        forward_headers: whether the service is told the request's headers.
     """
 
-    def __init__(self, client: RoomsClient, timeout: float) -> None:
+    def __init__(self, client: RoomsClient, timeout: float, *, forward_headers: bool = True) -> None:
         self._client = client
         self._timeout = timeout
+        self._forward_headers = forward_headers
 
     async def list_rooms(self, call: Call) -> Answer:
         """All rooms that the caller may see, or the error."""
@@ -85,7 +88,7 @@ class Rooms:
                 page_token=page_token,
                 token=call.credential.token,
                 timeout=max(0.0, deadline - loop.time()),
-                metadata=_metadata(call),
+                metadata=self._metadata(call),
             )
             for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
                 if start:
@@ -100,9 +103,18 @@ class Rooms:
             call.room_name,
             token=call.credential.token,
             timeout=self._timeout,
-            metadata=_metadata(call),
+            metadata=self._metadata(call),
         )
         return details_json(response)
+
+    def _metadata(self, call: Call) -> list[tuple[str, str | bytes]]:
+        metadata: list[tuple[str, str | bytes]] = [("x-request-id", call.request_id)]
+        if call.credential.kind is Kind.UNUSABLE:
+            # A scheme without a token: something was presented, which the service may have to refuse.
+            metadata.append(("authorization", "Bearer"))
+        elif call.credential.kind is Kind.TOKEN and self._forward_headers:
+            metadata.append((FORWARDED_HEADERS_KEY, forwarded_headers(call.headers)))
+        return metadata
 
 
 async def _answer(route: Route, call: Call, ask: Callable[[Call], Awaitable[bytes]]) -> Answer:
@@ -112,14 +124,6 @@ async def _answer(route: Route, call: Call, ask: Callable[[Call], Awaitable[byte
         return Answer(200, await ask(call))
     except TenantRoomsError as failure:
         return _answer_to(failure, route, call)
-
-
-def _metadata(call: Call) -> list[tuple[str, str]]:
-    metadata = [("x-request-id", call.request_id)]
-    if call.credential.kind is Kind.UNUSABLE:
-        # A scheme without a token: the service must know that something was presented, as it may refuse it.
-        metadata.append(("authorization", "Bearer"))
-    return metadata
 
 
 def _answer_to(failure: TenantRoomsError, route: Route, call: Call) -> Answer:

@@ -88,6 +88,7 @@ class EdgeSettings(BaseModel):
         BeforeValidator(_origins),
         Field(alias=PREFIX + "CORS_ORIGINS"),
     ] = ()
+    forward_headers: Annotated[bool, Field(alias=PREFIX + "FORWARD_HEADERS")] = True
     workers: Annotated[int, Field(alias=PREFIX + "WORKERS", ge=1, le=64)] = 1
     header_timeout_seconds: Annotated[
         float, Field(alias=PREFIX + "HEADER_TIMEOUT_SECONDS", ge=0.1, le=60)

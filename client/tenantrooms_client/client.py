@@ -11,7 +11,7 @@ from tenantrooms.v1 import tenant_rooms_pb2, tenant_rooms_pb2_grpc
 from tenantrooms_client.channel import open_channel
 from tenantrooms_client.errors import error_from
 
-Metadata = Sequence[tuple[str, str]]
+Metadata = Sequence[tuple[str, str | bytes]]
 
 LARGEST_PAGE: Final = 50_000
 """The most rooms that the service puts into one page."""

@@ -11,7 +11,7 @@ import grpc
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms_client import TenantRoomsError
 
-Metadata = Sequence[tuple[str, str]]
+Metadata = Sequence[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ListCall:
     page_token: str
     token: str | None
     timeout: float | None
-    metadata: dict[str, str]
+    metadata: dict[str, str | bytes]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class GetCall:
     room_name: str
     token: str | None
     timeout: float | None
-    metadata: dict[str, str]
+    metadata: dict[str, str | bytes]
 
 
 @dataclass

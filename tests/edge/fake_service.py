@@ -55,7 +55,9 @@ class FakeService(TenantRoomsServicer):
     """
 
     def __init__(self, address: str = "127.0.0.1:0") -> None:
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_metadata_size", 65_536)])
+        self._server = grpc.aio.server(
+            options=[("grpc.so_reuseport", 0), ("grpc.max_metadata_size", 131_072)]
+        )
         add_TenantRoomsServicer_to_server(self, self._server)
         host = address.rpartition(":")[0]
         self.address = f"{host}:{self._server.add_insecure_port(address)}"

@@ -20,6 +20,7 @@ def test_the_defaults() -> None:
         "grpc_target": "127.0.0.1:50051",
         "timeout_seconds": 10.0,
         "cors_origins": (),
+        "forward_headers": True,
         "workers": 1,
         "header_timeout_seconds": 5.0,
         "stop_timeout_seconds": 15,
@@ -38,6 +39,7 @@ def test_everything_set() -> None:
             "TENANTROOMS_GRPC_TARGET": "unix:/run/tenantrooms/grpc.sock",
             "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "2.5",
             "TENANTROOMS_EDGE_CORS_ORIGINS": "https://App.example.com, http://[::1]:5173",
+            "TENANTROOMS_EDGE_FORWARD_HEADERS": "false",
             "TENANTROOMS_EDGE_WORKERS": "4",
             "TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "0.5",
             "TENANTROOMS_EDGE_STOP_TIMEOUT_SECONDS": "30",
@@ -47,6 +49,7 @@ def test_everything_set() -> None:
         }
     )
     assert (settings.host, settings.port, settings.workers) == ("0.0.0.0", 8080, 4)
+    assert settings.forward_headers is False
     assert settings.grpc_target == "unix:/run/tenantrooms/grpc.sock"
     assert (settings.timeout_seconds, settings.header_timeout_seconds) == (2.5, 0.5)
     assert settings.stop_timeout_seconds == 30

@@ -34,9 +34,11 @@ class Upstream(Protocol):
 
 
 @asynccontextmanager
-async def running(livekit: Upstream, logs: Path, settings: Mapping[str, str]) -> AsyncIterator[Callers]:
-    """The service and the edge with these settings, and callers of both."""
-    settings = {
+async def running(
+    livekit: Upstream, logs: Path, settings: Mapping[str, str | None]
+) -> AsyncIterator[Callers]:
+    """The service and the edge with these settings, and callers of both; None unsets a setting."""
+    given = {
         "LIVEKIT_URL": livekit.ws_url,
         "LIVEKIT_API_KEY": livekit.api_key,
         "LIVEKIT_API_SECRET": livekit.api_secret,
@@ -45,7 +47,7 @@ async def running(livekit: Upstream, logs: Path, settings: Mapping[str, str]) ->
     }
     grpc_address = f"127.0.0.1:{free_tcp_port()}"
     stack = Stack(
-        settings,
+        {name: value for name, value in given.items() if value is not None},
         host="127.0.0.1",
         port=free_tcp_port(),
         grpc_address=grpc_address,

@@ -1,0 +1,168 @@
+"""Owns delegated authentication: asks an auth service of the operator's whose token this is.
+
+Step before: `service.authentication`, for a token that no API secret and no identity provider decides. Step
+after: `service.auth.signing` signs the question, and the auth service answers it.
+"""
+
+import json
+import math
+import ssl
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from service.auth.principal import Anonymous, Principal, Tenant, TenantId, is_tenant_id
+from service.auth.question import Question
+from service.auth.signing import Signer
+from service.auth.verdict_cache import REFUSED, Refused, VerdictCache
+from service.errors import (
+    AuthServiceFailed,
+    AuthServiceTimedOut,
+    AuthServiceUnavailable,
+    CredentialRejected,
+)
+from service.flights import FlightFailed, Flights
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+MOST_CONNECTIONS: Final = 64
+
+_NO_ID: Final = object()
+
+
+class AuthService:
+    """Asks the auth service, once for all who ask the very same before that call begins.
+
+    Args:
+        session: an open session without cookies and proxies; whoever opened it closes it.
+        url: where the questions are POSTed.
+        signer: signs them.
+        timeout: seconds for one call, from connecting to the last byte.
+        allow_no_id: whether a caller who is accepted without an id sees all rooms, instead of none.
+        cache: keeps verdicts where the operator has set a time for it.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        signer: Signer,
+        *,
+        timeout: float,
+        allow_no_id: bool,
+        cache: VerdictCache | None,
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._signer = signer
+        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
+        self._allow_no_id = allow_no_id
+        self._cache = cache
+        self._flights: Flights[Question, Principal] = Flights(self._ask)
+
+    async def verify(self, question: Question) -> Principal:
+        """The caller that the auth service names: a tenant, never an operator.
+
+        Raises:
+            CredentialRejected: it refused the token, or accepted it without a usable id.
+            AuthServiceFailed: it answered with 5xx, 3xx, or 2xx other than 200.
+            AuthServiceUnavailable, AuthServiceTimedOut: it could not be reached, or not in time.
+            JwtSigningFailed: the question could not be signed.
+        """
+        remembered = self._cache.get(question) if self._cache is not None else None
+        if isinstance(remembered, Refused):
+            raise CredentialRejected("the auth service refused it a moment ago")
+        return remembered or await self._verdict(question)
+
+    async def _verdict(self, question: Question) -> Principal:
+        try:
+            principal = await self._flights.join(question)
+        except CredentialRejected:
+            self._remember(question, REFUSED)
+            raise
+        except FlightFailed as error:
+            raise AuthServiceUnavailable("the call was cancelled") from error
+        self._remember(question, principal)
+        return principal
+
+    def _remember(self, question: Question, verdict: Principal | Refused) -> None:
+        if self._cache is not None:
+            self._cache.put(question, verdict)
+
+    async def _ask(self, question: Question) -> Principal:
+        jwt = self._signer.sign(question.auth_data())
+        try:
+            async with self._session.post(
+                self._url,
+                data=jwt.encode(),
+                headers={"Content-Type": "application/jwt", "Accept-Encoding": "identity"},
+                timeout=self._timeout,
+                allow_redirects=False,
+            ) as answer:
+                match answer.status:
+                    case 200:
+                        return self._principal_in(await _read(answer))
+                    case status if 400 <= status < 500:
+                        raise CredentialRejected(f"the auth service answered {status}")
+                    case status:
+                        raise AuthServiceFailed(f"the auth service answered {status}")
+        except TimeoutError as error:
+            raise AuthServiceTimedOut(f"no answer within {self._timeout.total} s") from error
+        except aiohttp.ClientResponseError as error:
+            raise AuthServiceFailed(f"not an HTTP answer: {type(error).__name__}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise AuthServiceUnavailable(type(error).__name__) from error
+
+    def _principal_in(self, body: bytes) -> Principal:
+        tenant_id = _id_in(body)
+        if tenant_id is _NO_ID and self._allow_no_id:
+            return Anonymous()
+        if not isinstance(tenant_id, str) or not is_tenant_id(tenant_id):
+            raise CredentialRejected("the auth service's answer has no usable id")
+        return Tenant(TenantId(tenant_id))
+
+
+def open_session(ca_file: Path | None) -> aiohttp.ClientSession:
+    """A session for questions: reused connections, no cookies, no proxies, certificates checked.
+
+    Args:
+        ca_file: whom to trust instead of the system's authorities.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, ssl=context),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, up to the limit; one that is longer, or encoded, is no usable answer."""
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise CredentialRejected("the auth service's answer is encoded, which was not asked for")
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise CredentialRejected(f"the auth service's answer is over {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):  # which of two ids counts must not be a guess
+        raise ValueError
+    return found
+
+
+def _id_in(body: bytes) -> Any:
+    """The `id` in this answer, whatever it is; `_NO_ID` for an object without one.
+
+    No body at all is no answer: an auth service that died after its headers looks the same.
+    """
+    try:
+        answer = json.loads(body, object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        return None
+    return answer.get("id", _NO_ID) if isinstance(answer, dict) else None

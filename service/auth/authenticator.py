@@ -1,0 +1,99 @@
+"""Owns the order of the verifiers: who decides about a token, and what it means when there is none.
+
+Step before: `service.authentication` has a call's metadata. Step after: the verifiers of this folder.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from service.auth.bearer import token_in
+from service.auth.principal import Anonymous, Principal
+from service.auth.question import Question, question_of
+from service.errors import CredentialMissing, CredentialRejected
+from service.metadata import Metadata, values_of
+
+
+class Verifier(Protocol):
+    """One way of finding out, from the token alone, who it stands for."""
+
+    async def verify(self, token: str) -> Principal | None:
+        """The caller, or None when this verifier does not know the token and the next one may look.
+
+        Raises:
+            CredentialRejected: the token is this verifier's to judge, and it is not good.
+        """
+        ...
+
+
+class QuestionVerifier(Protocol):
+    """The last way: somebody else is asked, and wants to know what the call is."""
+
+    async def verify(self, question: Question) -> Principal:
+        """The caller.
+
+        Raises:
+            CredentialRejected: the token is not good.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A token that only the auth service can judge, once the request has been read."""
+
+    token: str = field(repr=False)
+
+
+class Authenticator:
+    """Decides who is calling.
+
+    Args:
+        verifiers: asked in this order; the first that knows the token decides.
+        auth_service: decides about a token that none of them knows; None means that it is refused.
+        required: whether a call without a credential is refused; if not, it may see all rooms.
+    """
+
+    def __init__(
+        self,
+        verifiers: Sequence[Verifier],
+        auth_service: QuestionVerifier | None = None,
+        *,
+        required: bool,
+    ) -> None:
+        self._verifiers = verifiers
+        self._auth_service = auth_service
+        self._required = required
+
+    async def authenticate(self, metadata: Metadata) -> Principal | Unsettled:
+        """The caller whose credential this metadata carries, as far as that is all it takes.
+
+        Raises:
+            CredentialMissing: there is none, and one is required.
+            CredentialMalformed: there is one that nobody could use.
+            CredentialRejected: nobody knows it, or who knows it does not accept it.
+        """
+        presented = values_of(metadata, "authorization")
+        verifies = self._verifiers or self._auth_service is not None
+        if not self._required and (not presented or not verifies):
+            return Anonymous()
+        if not presented:
+            raise CredentialMissing
+        token = token_in(presented)
+        for verifier in self._verifiers:
+            principal = await verifier.verify(token)
+            if principal is not None:
+                return principal
+        if self._auth_service is None:
+            raise CredentialRejected
+        return Unsettled(token)
+
+    async def settle(self, unsettled: Unsettled, rpc: str, request: Any, metadata: Metadata) -> Principal:
+        """The caller that the auth service names for this call.
+
+        Raises:
+            CredentialRejected, AuthServiceFailed, AuthServiceUnavailable, JwtSigningFailed: as it says.
+        """
+        if self._auth_service is None:
+            raise CredentialRejected
+        return await self._auth_service.verify(question_of(rpc, request, metadata, unsettled.token))

@@ -1,0 +1,93 @@
+"""Owns sharing: many callers with the same question wait for one answer that was asked for after they came.
+
+Step before: whoever has a question that costs something, such as `service.auth.auth_service`. Step after:
+the function that answers it.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Answer = TypeVar("Answer")
+
+
+class FlightFailed(Exception):
+    """A run was cancelled from within, so it has neither an answer nor an error of its own."""
+
+
+class _Flight(Generic[Answer]):
+    """One run of the function, and how many wait for it."""
+
+    def __init__(self) -> None:
+        self.landed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[Answer] | None = None
+        self.waiting = 0
+
+
+class Flights(Generic[Key, Answer]):
+    """Runs `fly(key)` once for all who ask for the same key before that run begins.
+
+    Who comes while a run is in the air waits for the next one, since the one in the air may have looked
+    at things before that caller came. So at most two runs of a key exist at any moment: the one in the air
+    and the one that boards. A failure is shared by those who waited for it and by nobody after.
+
+    A caller that leaves just leaves; a run that nobody waits for any more is cancelled.
+
+    Args:
+        fly: answers a key. It runs in an empty context, as it belongs to no one caller.
+    """
+
+    def __init__(self, fly: Callable[[Key], Coroutine[Any, Any, Answer]]) -> None:
+        self._fly = fly
+        self._boarding: dict[Key, _Flight[Answer]] = {}
+        self._in_the_air: dict[Key, _Flight[Answer]] = {}
+
+    async def join(self, key: Key) -> Answer:
+        """The answer of a run that begins after this call.
+
+        Raises:
+            FlightFailed: see there.
+            Exception: whatever the run raises.
+        """
+        flight = self._boarding.get(key)
+        if flight is None:
+            flight = self._boarding[key] = _Flight()
+            if key not in self._in_the_air:
+                self._take_off(key)
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.landed)
+        finally:
+            flight.waiting -= 1
+            if flight.waiting == 0 and not flight.landed.done():
+                self._abandon(key, flight)
+
+    def _take_off(self, key: Key) -> None:
+        flight = self._in_the_air[key] = self._boarding[key]
+        flight.task = asyncio.create_task(self._run(key), context=contextvars.Context())
+        flight.task.add_done_callback(partial(self._land, key, flight))
+
+    async def _run(self, key: Key) -> Answer:
+        del self._boarding[key]  # from here on the run may look at things: who comes now takes the next
+        return await self._fly(key)
+
+    def _land(self, key: Key, flight: _Flight[Answer], task: "asyncio.Task[Answer]") -> None:
+        del self._in_the_air[key]
+        error = FlightFailed() if task.cancelled() else task.exception()
+        if not flight.landed.done():
+            if error is None:
+                flight.landed.set_result(task.result())
+            else:
+                flight.landed.set_exception(error)
+        if key in self._boarding:
+            self._take_off(key)
+
+    def _abandon(self, key: Key, flight: _Flight[Answer]) -> None:
+        flight.landed.cancel()
+        if self._boarding.get(key) is flight:
+            del self._boarding[key]
+        if flight.task is not None:
+            flight.task.cancel()
