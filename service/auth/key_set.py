@@ -1,0 +1,223 @@
+"""Owns where the identity provider's keys come from: fetched or read from a file, kept, and renewed.
+
+Step before: `service.auth.identity_provider` looks for the key of a token. Step after: the provider's HTTP
+server or the file, whose document `service.auth.jwks` reads.
+
+What was read last stays in use until something usable takes its place: a provider that is down, or that
+answers with garbage, takes no caller's access away.
+"""
+
+import asyncio
+import contextvars
+import math
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import aiohttp
+import jwt
+import structlog
+
+from service.auth.jwks import MAX_BYTES, Keys, KeySetUnusable, parse_keys, read_file
+from service.errors import AuthServiceUnavailable
+
+FETCH_SECONDS: Final = 5
+"""The deadline of one fetch, from connecting to the last byte."""
+REFRESH_SECONDS: Final = 300
+"""How old the keys get before they are fetched again: a key that is withdrawn works on for that long."""
+RETRY_SECONDS: Final = 30
+"""How soon that is tried again when it failed."""
+SECONDS_BETWEEN_DEMANDS: Final = 5
+"""At most one fetch in this time is owed to tokens with unknown keys, however many of them come."""
+
+_log = structlog.get_logger(__name__)
+
+
+class FetchedKeySet:
+    """Keys that are fetched at start, again when they are old, and when a token names one that is unknown.
+
+    Args:
+        fetch: reads the document; whatever it raises means that there is none now.
+        algorithms: those that are allowed.
+        clock: seconds that only go forward.
+        pause: waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[bytes]],
+        algorithms: Sequence[str],
+        clock: Callable[[], float] = monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._fetch = fetch
+        self._algorithms = algorithms
+        self._clock = clock
+        self._pause = pause
+        self._keys: Keys | None = None
+        self._fetching: asyncio.Task[bool] | None = None
+        self._demanded = -math.inf
+
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+        """The keys that fit, after a look at the provider's newest ones if those at hand do not.
+
+        Raises:
+            AuthServiceUnavailable: the keys were never fetched, and cannot be now.
+        """
+        if self._keys is not None and (found := self._keys.find(kid, algorithm)):
+            return found
+        await self._demand()
+        if self._keys is None:
+            raise AuthServiceUnavailable("the identity provider's keys could not be fetched yet")
+        return self._keys.find(kid, algorithm)
+
+    async def keep_fresh(self) -> None:
+        """Fetches now and from time to time, without an end."""
+        while True:
+            fetched = await asyncio.shield(self._refresh())
+            await self._pause(REFRESH_SECONDS if fetched else RETRY_SECONDS)
+
+    async def close(self) -> None:
+        """Ends a fetch that is under way."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
+
+    async def _demand(self) -> None:
+        """Waits for a fetch, if one is under way or may be made."""
+        if self._fetching is None or self._fetching.done():
+            if self._clock() - self._demanded < SECONDS_BETWEEN_DEMANDS:
+                return
+            self._demanded = self._clock()
+        # Callers that leave do not end the fetch: else impatient ones could keep the keys from ever coming.
+        await asyncio.shield(self._refresh())
+
+    def _refresh(self) -> "asyncio.Task[bool]":
+        """The fetch that is under way, or a new one; all who want one share it."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch_keys(), context=contextvars.Context())
+        return self._fetching
+
+    async def _fetch_keys(self) -> bool:
+        try:
+            self._keys = parse_keys(await self._fetch(), self._algorithms)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the old keys stay, and it is tried again)
+            _log.warning(
+                "the identity provider's keys could not be fetched",
+                # Any other text may quote the address, with a key in it, or the provider's words.
+                problem=str(error) if isinstance(error, KeySetUnusable) else type(error).__name__,
+                old_keys_stay=self._keys is not None,
+            )
+            return False
+        return True
+
+
+class KeySetFile:
+    """Keys in a file, which is read again as soon as it has changed.
+
+    Args:
+        path: the file; it may be replaced by another or written anew.
+        algorithms: those that are allowed.
+    """
+
+    def __init__(self, path: Path, algorithms: Sequence[str]) -> None:
+        self._path = path
+        self._algorithms = algorithms
+        self._keys: Keys | None = None
+        self._version: object = None
+
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+        """The keys in the file that fit.
+
+        Raises:
+            AuthServiceUnavailable: the file has never held usable keys.
+        """
+        self._look()
+        if self._keys is None:
+            raise AuthServiceUnavailable("the file of the identity provider's keys cannot be used")
+        return self._keys.find(kid, algorithm)
+
+    def _look(self) -> None:
+        version: object
+        try:
+            status = self._path.stat()  # before the reading, so that a later change is always another version
+            version = (status.st_mtime_ns, status.st_ino, status.st_size)
+        except OSError as error:
+            version = error.errno
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            self._keys = parse_keys(read_file(self._path), self._algorithms)
+        except (OSError, KeySetUnusable) as error:
+            _log.warning(
+                "the file of the identity provider's keys cannot be used",
+                problem=str(error),
+                old_keys_stay=self._keys is not None,
+            )
+        else:
+            _log.info("the file of the identity provider's keys was read")
+
+
+@asynccontextmanager
+async def open_key_set(
+    url: str, ca_file: Path | None, algorithms: Sequence[str]
+) -> AsyncIterator[FetchedKeySet]:
+    """The keys at this address, kept fresh until the context ends. Does not wait for them.
+
+    Args:
+        url: of the key set, http or https.
+        ca_file: in PEM form; alone vouches for the server, in the place of the system's authorities.
+        algorithms: those that are allowed.
+    """
+    keys = FetchedKeySet(lambda: fetch(url, ca_file), algorithms)
+    keeping_fresh = asyncio.create_task(keys.keep_fresh(), context=contextvars.Context())
+    try:
+        yield keys
+    finally:
+        keeping_fresh.cancel()
+        await asyncio.wait([keeping_fresh])
+        await keys.close()
+
+
+async def fetch(url: str, ca_file: Path | None = None, seconds: float = FETCH_SECONDS) -> bytes:
+    """The document at this address.
+
+    Each fetch has a connection of its own: they are rare, and a new CA file is taken up that way.
+
+    Raises:
+        KeySetUnusable: the answer is not 200, or encoded, or over the size limit.
+        aiohttp.ClientError, OSError: it could not be reached, or not be trusted, or broke off.
+        TimeoutError: it took too long.
+    """
+    trusted: ssl.SSLContext | bool = True
+    if ca_file is not None:
+        trusted = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
+    async with (
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trusted),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # aiohttp rounds timeouts from the threshold on up to whole seconds.
+            timeout=aiohttp.ClientTimeout(total=seconds, ceil_threshold=math.inf),
+            auto_decompress=False,
+            trust_env=False,
+        ) as session,
+        session.get(
+            url,
+            headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
+            allow_redirects=False,
+        ) as answer,
+    ):
+        if answer.status != 200:
+            raise KeySetUnusable(f"the answer is {answer.status}")
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise KeySetUnusable("the answer is encoded, which was not asked for")
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise KeySetUnusable(f"the answer is over {MAX_BYTES} bytes")
+        return bytes(body)
