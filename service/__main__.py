@@ -4,7 +4,8 @@ import sys
 
 import structlog
 
-from service.settings import SettingsError, from_environment
+from service.settings import SettingsError, files_in, load, process_environment
+from service.watched_files import WatchedFiles
 
 EXIT_USAGE = 2
 
@@ -12,8 +13,10 @@ EXIT_USAGE = 2
 def main() -> int:
     """Runs the service and gives the exit code: 0 after a clean stop, 2 when it cannot start."""
     _configure_logging()
+    environment = process_environment()
+    files = WatchedFiles(files_in(environment))  # before they are read, so that no change is missed
     try:
-        settings = from_environment()
+        settings = load(environment)
     except SettingsError as error:
         print("The settings cannot be used:", *error.problems, sep="\n  - ", file=sys.stderr)
         return EXIT_USAGE
@@ -24,7 +27,7 @@ def main() -> int:
     from service.server import AddressInUse, serve  # noqa: PLC0415
 
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(serve(settings, environment, files))
     except AddressInUse as error:
         print(
             f"Cannot listen on {error}: another process uses it, or this machine has no such address. "

@@ -1,24 +1,28 @@
-"""Owns the door: which rpc needs a credential, what counts as one, and who the caller then is.
+"""Owns the door: which rpc needs a credential, and that no servicer runs before its caller is known.
 
 Step before: `service.error_boundary`. Step after: `service.servicer`, which finds the caller in `PRINCIPAL`.
-Authentication comes before the request is decoded, so nothing is validated for a caller without a name.
+Authentication comes before the request is decoded, so nothing is validated for a caller without a name. Only
+the auth service has to know the request; what it decides about is decoded first, and looked at after.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import Enum
-from typing import Final, Protocol
+from time import monotonic
+from typing import Any, Final, cast
 
 import grpc
 
-from service.auth.bearer import token_in
-from service.auth.principal import Anonymous, Principal
-from service.errors import CredentialMissing, CredentialRejected
-from service.metadata import Metadata, values_of
-from service.rpc_types import Continuation, Handler
+from service.auth.authenticator import Authenticator, Unsettled
+from service.auth.principal import Principal
+from service.rpc_types import Behaviour, Context, Continuation, Handler
 
 PRINCIPAL: Final[ContextVar[Principal]] = ContextVar("principal")
 """The caller of the rpc that is being served. It has no default: without one there is no answer."""
+
+
+_REQUEST_SECONDS: Final = 1.0
+"""How long after its headers a request may come and still be served for the caller that they named."""
 
 
 class Access(Enum):
@@ -39,56 +43,15 @@ POLICIES: Final[Mapping[str, Access]] = {
 """Every rpc that this process serves. One that is missing here is never served."""
 
 
-class Verifier(Protocol):
-    """One way of finding out who a token stands for."""
+class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
+    """Lets a call through to its servicer once its caller is known, or need not be.
 
-    async def verify(self, token: str) -> Principal | None:
-        """The caller, or None when this verifier does not know the token and the next one may look.
-
-        Raises:
-            CredentialRejected: the token is this verifier's to judge, and it is not good.
-        """
-        ...
-
-
-class Authenticator:
-    """Decides who is calling from a call's metadata.
-
-    Args:
-        verifiers: asked in this order; the first that knows the token decides.
-        required: whether a call without a credential is refused; if not, it may see all rooms.
+    Attributes:
+        authenticator: decides who is calling; may be replaced, which holds for calls that come after.
     """
 
-    def __init__(self, verifiers: Sequence[Verifier], required: bool) -> None:
-        self._verifiers = verifiers
-        self._required = required
-
-    async def authenticate(self, metadata: Metadata) -> Principal:
-        """The caller whose credential this metadata carries.
-
-        Raises:
-            CredentialMissing: there is none, and one is required.
-            CredentialMalformed: there is one that nobody could use.
-            CredentialRejected: nobody knows it.
-        """
-        presented = values_of(metadata, "authorization")
-        if not self._required and (not presented or not self._verifiers):
-            return Anonymous()
-        if not presented:
-            raise CredentialMissing
-        token = token_in(presented)
-        for verifier in self._verifiers:
-            principal = await verifier.verify(token)
-            if principal is not None:
-                return principal
-        raise CredentialRejected
-
-
-class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
-    """Lets a call through to its servicer once its caller is known, or need not be."""
-
     def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
+        self.authenticator = authenticator
 
     async def intercept_service(
         self,
@@ -99,6 +62,36 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None  # no such rpc: gRPC itself says so
-        if POLICIES[handler_call_details.method] is Access.CREDENTIAL:
-            PRINCIPAL.set(await self._authenticator.authenticate(handler_call_details.invocation_metadata))
-        return handler
+        if POLICIES[handler_call_details.method] is Access.PUBLIC:
+            return handler
+        authenticator, arrived = self.authenticator, monotonic()
+        caller = await authenticator.authenticate(handler_call_details.invocation_metadata)
+        return self._serving(authenticator, caller, arrived, handler_call_details, handler)
+
+    def _serving(
+        self,
+        authenticator: Authenticator,
+        caller: Principal | Unsettled,
+        arrived: float,
+        details: grpc.HandlerCallDetails,
+        handler: "Handler",
+    ) -> "Handler":
+        """The rpc, served for its caller once its request has been read.
+
+        Who holds the request back while its credential is revoked or expires gains nothing: the caller is
+        named anew when that took long, or when the credentials in force have changed.
+        """
+        serve = cast(Behaviour, handler.unary_unary)
+
+        async def name_and_serve(request: Any, context: Context) -> Any:
+            latest, who = self.authenticator, caller
+            if latest is not authenticator or monotonic() - arrived > _REQUEST_SECONDS:
+                who = await latest.authenticate(details.invocation_metadata)
+            if isinstance(who, Unsettled):
+                who = await latest.settle(who, details.method, request, details.invocation_metadata)
+            PRINCIPAL.set(who)
+            return await serve(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            cast(Any, name_and_serve), handler.request_deserializer, handler.response_serializer
+        )

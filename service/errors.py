@@ -130,6 +130,31 @@ class LiveKitFailed(DomainError):
     text = "LiveKit could not answer the request"
 
 
+class AuthServiceUnavailable(DomainError):
+    """The auth service or identity provider could not be reached."""
+
+    reason = ErrorReason.AUTH_SERVICE_UNAVAILABLE
+    text = "The auth service did not answer"
+
+
+class AuthServiceTimedOut(AuthServiceUnavailable):
+    """The auth service or identity provider gave no whole answer in time."""
+
+
+class AuthServiceFailed(DomainError):
+    """The auth service answered with an error, or with something that is no verdict."""
+
+    reason = ErrorReason.AUTH_SERVICE_FAILED
+    text = "The auth service could not answer"
+
+
+class JwtSigningFailed(DomainError):
+    """The question to the auth service could not be signed."""
+
+    reason = ErrorReason.JWT_SIGNING_FAILED
+    text = "The question to the auth service could not be signed"
+
+
 class Unexpected(DomainError):
     """Anything that nobody foresaw; the log has it under the request id."""
 

@@ -18,7 +18,7 @@ Grants = Mapping[str, bool | str]
 
 
 class AccessTokens:
-    """Signs tokens with one API key and keeps each until shortly before it expires.
+    """Signs tokens with an API key and keeps each until shortly before it expires.
 
     Args:
         api_key: LiveKit's API key, the token's issuer.
@@ -32,6 +32,12 @@ class AccessTokens:
         self._clock = clock
         # Keyed by room name, None for the list token; the least recently used leaves first.
         self._kept: OrderedDict[str | None, tuple[str, float]] = OrderedDict()
+
+    def sign_with(self, api_key: str, api_secret: str) -> None:
+        """Signs with this key from now on; tokens of the key before are not given out again."""
+        if (api_key, api_secret) != (self._api_key, self._api_secret):
+            self._api_key, self._api_secret = api_key, api_secret
+            self._kept.clear()
 
     def for_listing(self) -> str:
         """A token that may list rooms, and nothing else."""

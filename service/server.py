@@ -2,17 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service.auth.api_secrets import ApiSecrets
-from service.authentication import AuthenticationInterceptor, Authenticator, Verifier
+from service.auth.authenticator import Authenticator
+from service.authentication import AuthenticationInterceptor
+from service.authentication_wiring import longest_use_seconds, open_authenticator, open_lasting_verifiers
 from service.directory import Directory, UnconfiguredDirectory
 from service.error_boundary import ErrorBoundary
 from service.health import Health
@@ -20,10 +22,12 @@ from service.livekit import LiveKit
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
 from service.ownership import owner_of
+from service.reloading import Generations, Reloader
 from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer
-from service.settings import Settings
+from service.settings import Settings, SettingsError, load
+from service.watched_files import WatchedFiles
 from tenantrooms.v1 import tenant_rooms_pb2
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
 
@@ -34,9 +38,9 @@ _OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.so_reuseport", 0),
     # A request is two short texts; what is larger is refused before it is read.
     ("grpc.max_receive_message_length", 64 * 1024),
-    # A token may be 8 KiB long, which is all that gRPC's default leaves for metadata.
-    ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.absolute_max_metadata_size", 64 * 1024),
+    # A token may be 8 KiB long, and the edge forwards up to 32 KiB of headers, which grow when encoded.
+    ("grpc.max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", 128 * 1024),
     # Clients may check an idle connection every 20 s, not more often.
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -54,8 +58,27 @@ class AddressInUse(Exception):
     """The address to listen on could not be bound."""
 
 
-async def serve(settings: Settings) -> None:
+class RunningServer(NamedTuple):
+    """A server that accepts calls.
+
+    Attributes:
+        server: the gRPC server.
+        health: what it says of itself.
+        take_up: puts other secrets and keys into effect for the calls that come after, all or none.
+    """
+
+    server: grpc.aio.Server
+    health: Health
+    take_up: Callable[[Settings], Awaitable[None]]
+
+
+async def serve(settings: Settings, environment: Mapping[str, str], files: WatchedFiles) -> None:
     """Serves until SIGTERM or SIGINT, then drains. A second signal ends the drain at once.
+
+    Args:
+        settings: those in force at first.
+        environment: where they came from; they are loaded from it again when a file has changed.
+        files: those that it names.
 
     Raises:
         AddressInUse: the address could not be bound.
@@ -63,9 +86,12 @@ async def serve(settings: Settings) -> None:
     stop = _Signals(asyncio.get_running_loop())
     for warning in settings.warnings():
         _log.warning(warning)
-    async with running_server(settings) as (server, health):
+    async with running_server(settings) as (server, health, take_up):
+        reloader = Reloader(partial(load, environment), take_up)
+        reloading = asyncio.create_task(reloader.run(files.changes()))
         _log.info("serving", address=settings.grpc_listen, livekit=settings.livekit_configured)
         await stop.first.wait()
+        reloading.cancel()
         _log.info("draining", seconds=settings.drain_seconds)
         health.leave()
         drain = asyncio.create_task(_drain(server, settings.drain_seconds))
@@ -87,21 +113,35 @@ async def _drain(server: grpc.aio.Server, seconds: float) -> None:
 @asynccontextmanager
 async def running_server(
     settings: Settings,
-) -> AsyncIterator[tuple[grpc.aio.Server, Health]]:
+) -> AsyncIterator[RunningServer]:
     """A server that accepts calls as these settings say, until the context ends.
 
     Raises:
         AddressInUse: the address could not be bound.
     """
-    async with _open_directory(settings) as directory:
-        verifiers: list[Verifier] = [ApiSecrets(settings.api_secrets)] if settings.api_secrets else []
-        server = grpc.aio.server(
-            interceptors=[
-                ErrorBoundary(RequestIds()),
-                AuthenticationInterceptor(Authenticator(verifiers, settings.auth_required)),
-            ],
-            options=_OPTIONS,
-        )
+    tokens = AccessTokens(*settings.livekit_key)
+    async with (
+        _open_directory(settings, tokens) as directory,
+        open_lasting_verifiers(settings) as lasting,
+        Generations() as generations,
+    ):
+
+        async def open_for(settings: Settings) -> Authenticator:
+            return await generations.open(
+                open_authenticator(settings, lasting), longest_use_seconds(settings)
+            )
+
+        authentication = AuthenticationInterceptor(await open_for(settings))
+
+        async def take_up(new: Settings) -> None:
+            if new.livekit_configured != settings.livekit_configured:
+                raise SettingsError(["LIVEKIT_API_KEY has come or gone, which takes a restart"])
+            authenticator = await open_for(new)
+            # From here on nothing waits and nothing fails: no call sees one of the two without the other.
+            authentication.authenticator = authenticator
+            tokens.sign_with(*new.livekit_key)
+
+        server = grpc.aio.server(interceptors=[ErrorBoundary(RequestIds()), authentication], options=_OPTIONS)
         servicer = Servicer(Rooms(directory, settings.list_consistency))
         add_TenantRoomsServicer_to_server(servicer, server)
         health = Health(("", SERVICE_NAME))
@@ -115,19 +155,16 @@ async def running_server(
             raise AddressInUse(settings.grpc_listen) from error
         await server.start()
         try:
-            yield server, health
+            yield RunningServer(server, health, take_up)
         finally:
             await server.stop(None)
 
 
 @asynccontextmanager
-async def _open_directory(settings: Settings) -> AsyncIterator[RoomDirectory]:
+async def _open_directory(settings: Settings, tokens: AccessTokens) -> AsyncIterator[RoomDirectory]:
     if not settings.livekit_configured:
         yield UnconfiguredDirectory()
         return
-    tokens = AccessTokens(
-        settings.livekit_api_key.get_secret_value(), settings.livekit_api_secret.get_secret_value()
-    )
     async with open_transport(
         settings.livekit_url, settings.livekit_timeout_seconds, settings.livekit_max_response_bytes
     ) as transport:

@@ -92,15 +92,18 @@ def environment_readers(module: Path) -> Iterator[str]:
                 yield from (alias.name for alias in names if "env" in alias.name)
 
 
+SETTINGS = {"service": "service/settings/__init__.py", "edge": "edge/settings.py"}
+
+
 @pytest.mark.parametrize("module", [*SERVICE, *EDGE, *CLIENT], ids=named)
 def test_only_settings_modules_read_the_environment(module: Path) -> None:
     readers = list(environment_readers(module))
-    assert bool(readers) == (module.name == "settings.py")
+    assert bool(readers) == (module.relative_to(ROOT).as_posix() in SETTINGS.values())
 
 
-@pytest.mark.parametrize("part", ["service", "edge"])
+@pytest.mark.parametrize("part", SETTINGS)
 def test_the_environment_is_read_when_asked_for_and_not_at_import(part: str) -> None:
-    tree = ast.parse((ROOT / part / "settings.py").read_text("utf-8"))
+    tree = ast.parse((ROOT / SETTINGS[part]).read_text("utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     inside = {id(node) for function in functions for node in ast.walk(function)}
     for node in ast.walk(tree):

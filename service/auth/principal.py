@@ -33,7 +33,8 @@ class Operator:
 class Anonymous:
     """A caller that presented nothing to a service that lets such callers see all rooms.
 
-    Exists only with AUTH_REQUIRED=false; no verifier ever returns it.
+    Exists only with AUTH_REQUIRED=false, and for whom the auth service accepts without an id where
+    TENANTROOMS_AUTH_SERVICE_ALLOW_NO_ID is on.
     """
 
 

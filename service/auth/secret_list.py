@@ -5,13 +5,15 @@ Step before: `service.settings` has the text. Step after: `service.auth.api_secr
 
 import json
 from collections import Counter
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.auth.api_secrets import ApiSecret
 from service.auth.bearer import MAX_TOKEN_CHARACTERS, is_token
+from service.auth.generated_secrets import is_digest, looks_like_digest
 from service.auth.principal import is_tenant_id
 
 
@@ -30,8 +32,16 @@ class _MemberTwice(Exception):
 _ENTRIES = TypeAdapter(list[_Entry])
 
 
+class Placed(NamedTuple):
+    """A secret, and the words for where its id and it stand, as messages name them."""
+
+    id_place: str
+    secret_place: str
+    entry: ApiSecret
+
+
 def check_secret(secret: str) -> None:
-    """Refuses a secret that no caller could present.
+    """Refuses a secret that no caller could present, and what only looks like a digest of one.
 
     Raises:
         ValueError: it is empty, too long, or has characters that a Bearer token cannot have.
@@ -40,6 +50,8 @@ def check_secret(secret: str) -> None:
         raise ValueError("is an empty secret")
     if not is_token(secret):
         raise ValueError(f"is not a secret of at most {MAX_TOKEN_CHARACTERS} visible ASCII characters")
+    if looks_like_digest(secret) and not is_digest(secret):
+        raise ValueError("is not a digest: sha256: and 64 lower-case hexadecimal digits")
 
 
 def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:
@@ -56,24 +68,37 @@ def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:
         raise ValueError("has an entry with one member twice") from None
     except (ValueError, RecursionError):
         raise ValueError('is not JSON of the form [{"id": "…", "secret": "…", "role": "tenant"}]') from None
+    return checked(
+        [
+            Placed(f"entry {place}", f"entry {place}", ApiSecret(entry.id, entry.secret, entry.role))
+            for place, entry in enumerate(entries, 1)
+        ]
+    )
 
-    problems = [] if entries else ["lists no secret"]
-    uses = Counter(entry.secret for entry in entries)
+
+def checked(placed: Sequence[Placed]) -> tuple[ApiSecret, ...]:
+    """These secrets, when they can stand together.
+
+    Raises:
+        ValueError: with all that is wrong.
+    """
+    problems = [] if placed else ["lists no secret"]
+    uses = Counter(entry.fingerprint for _, _, entry in placed)
     roles: dict[str, str] = {}
-    for place, entry in enumerate(entries, 1):
+    for id_place, secret_place, entry in placed:
         if not is_tenant_id(entry.id):
-            problems.append(f"entry {place}: the id is blank, padded with blanks or not valid Unicode")
+            problems.append(f"{id_place}: the id is blank, padded with blanks or not valid Unicode")
         try:
             check_secret(entry.secret)
         except ValueError as error:
-            problems.append(f"entry {place}: it {error}")
-        if uses[entry.secret] > 1:
-            problems.append(f"entry {place}: the secret is in more than one entry")
+            problems.append(f"{secret_place}: it {error}")
+        if uses[entry.fingerprint] > 1:
+            problems.append(f"{secret_place}: the secret is in more than one entry")
         if roles.setdefault(entry.id, entry.role) != entry.role:
-            problems.append(f"entry {place}: another entry gives the same id another role")
+            problems.append(f"{id_place}: another entry gives the same id another role")
     if problems:
-        raise ValueError("; ".join(problems))
-    return tuple(ApiSecret(entry.id, entry.secret, entry.role) for entry in entries)
+        raise ValueError("; ".join(dict.fromkeys(problems)))
+    return tuple(entry for _, _, entry in placed)
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:

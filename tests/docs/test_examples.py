@@ -3,21 +3,29 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.server import running_server
 from service.settings import load
+from tenantrooms_client import TenantRoomsClient, Unauthenticated
 from tests.docs.markdown import ROOT, fences
+from tests.support.auth_service import p256_key, pem
 from tests.support.participants import Participants
 from tests.support.real_livekit import RealLiveKit
+from tools.child_process import ChildProcess, basic_environment
 from tools.livekit_server import LiveKitServer
 from tools.ports import free_tcp_port
 from tools.stack import IMPORT_ROOTS, Stack
 
+AUTH_SERVICE = ROOT / "docs/examples/auth_service.py"
+IDENTITY_PROVIDER = ROOT / "docs/examples/local_identity_provider.py"
 REPORT = ROOT / "docs/examples/room_report.py"
 REST = ROOT / "docs/examples/rest_rooms.py"
 DOCUMENTED_TARGET = "127.0.0.1:50051"
@@ -204,3 +212,82 @@ async def test_the_python_that_gives_a_room_an_owner_does_so(stack: Stack, real_
     assert (ended.status, ended.err) == (0, "")
     after = await run(REST, stack.url, TENANTROOMS_TOKEN="acme-secret")
     assert (before.out, after.out) == ("", "reception: 0 participants\n")
+
+
+@asynccontextmanager
+async def listening(log: Path, program: Path, *arguments: str | Path) -> AsyncIterator[str]:
+    """A server of docs/examples, whose last argument is its port; gives its address."""
+    port = free_tcp_port()
+    child = ChildProcess(
+        program.stem,
+        [sys.executable, program, *arguments, str(port)],
+        env=basic_environment(os.environ),
+        log=log,
+        cwd=ROOT,
+    )
+
+    async def answers() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return False
+        writer.close()
+        await writer.wait_closed()
+        return True
+
+    try:
+        await child.start()
+        await child.wait_ready(answers, 20)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await child.kill()
+
+
+async def listed(token: str, livekit: RealLiveKit, settings: Mapping[str, str]) -> list[str]:
+    """What a service with these settings lists for this token."""
+    address = f"127.0.0.1:{free_tcp_port()}"
+    everything = {
+        "TENANTROOMS_GRPC_LISTEN": address,
+        "LIVEKIT_URL": livekit.ws_url,
+        "LIVEKIT_API_KEY": livekit.api_key,
+        "LIVEKIT_API_SECRET": livekit.api_secret,
+        "AUTH_REQUIRED": "true",
+        **settings,
+    }
+    async with running_server(load(everything)), TenantRoomsClient(address, token=token) as client:
+        return [room.name async for room in client.list_rooms()]
+
+
+async def test_the_example_auth_service_names_the_tenant(real_livekit: RealLiveKit, tmp_path: Path) -> None:
+    await real_livekit.create_room("own", owner="acme")
+    await real_livekit.create_room("foreign", owner="globex")
+    key = p256_key()
+    (tmp_path / "key.pem").write_bytes(pem(key))
+    (tmp_path / "key.pub").write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    async with listening(tmp_path / "log", AUTH_SERVICE, tmp_path / "key.pub") as url:
+        settings = {"AUTH_SERVICE_URL": f"{url}/", "AUTH_SIGNING_KEY_PATH": str(tmp_path / "key.pem")}
+        assert await listed("token-of-acme", real_livekit, settings) == ["own"]
+        with pytest.raises(Unauthenticated):
+            await listed("token-of-nobody", real_livekit, settings)
+
+
+async def test_the_example_identity_provider_signs_tokens_of_tenants_and_operators(
+    real_livekit: RealLiveKit, tmp_path: Path
+) -> None:
+    await real_livekit.create_room("own", owner="acme")
+    await real_livekit.create_room("foreign", owner="globex")
+    async with listening(tmp_path / "log", IDENTITY_PROVIDER) as url, aiohttp.ClientSession() as session:
+        settings = {
+            "TENANTROOMS_OIDC_ISSUER": "http://127.0.0.1/local-identity-provider",
+            "TENANTROOMS_OIDC_AUDIENCE": "tenantrooms",
+            "TENANTROOMS_OIDC_JWKS_URL": f"{url}/keys",
+            "TENANTROOMS_OIDC_TENANT_CLAIM": "tenant",
+            "TENANTROOMS_OIDC_OPERATOR_CLAIM": "role",
+            "TENANTROOMS_OIDC_OPERATOR_VALUE": "operator",
+        }
+        for query, rooms in (("tenant=acme", ["own"]), ("role=operator", ["foreign", "own"])):
+            async with session.get(f"{url}/token?{query}") as answer:
+                token = (await answer.text()).strip()
+            assert await listed(token, real_livekit, settings) == rooms

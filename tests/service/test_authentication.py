@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 
 from service import authentication
 from service.auth.api_secrets import ApiSecret, ApiSecrets
-from service.auth.principal import Operator, Tenant, TenantId
-from service.authentication import POLICIES, PRINCIPAL, Access, AuthenticationInterceptor, Authenticator
+from service.auth.authenticator import Authenticator
+from service.auth.principal import Anonymous, Operator, Tenant, TenantId
+from service.authentication import POLICIES, PRINCIPAL, Access, AuthenticationInterceptor
 from service.error_boundary import ErrorBoundary
 from service.errors import CredentialRejected
 from service.request_id import RequestIds
@@ -251,3 +252,42 @@ async def test_an_rpc_without_a_policy_is_never_served(monkeypatch: pytest.Monke
         assert (outcome.code, outcome.reason) == (grpc.StatusCode.INTERNAL, "UNEXPECTED")
         assert servicer.calls == 0
         assert (await call(channel, GET_ROOM, metadata=bearer(ACME))).code is grpc.StatusCode.OK
+
+
+class Noticing:
+    """Verifies as another does, and says when it did."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+
+    async def verify(self, token: str) -> Tenant | Operator | Anonymous | None:
+        self.done.set()
+        return await SECRETS.verify(token)
+
+
+@pytest.mark.parametrize("reason", ["the credentials have changed", "it took long"])
+async def test_a_request_that_is_held_back_is_served_for_whom_its_credential_names_then(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = Noticing()
+    interceptor = AuthenticationInterceptor(Authenticator([verifier], required=True))
+    send = asyncio.Event()
+
+    async def held_back() -> AsyncIterator[bytes]:
+        await send.wait()
+        yield b""
+
+    async with serving(Scripted(who), ErrorBoundary(RequestIds()), interceptor) as channel:
+        opened: Any = channel.stream_unary(LIST_ROOMS)
+        under_way = opened(held_back(), metadata=bearer(ACME))
+        await verifier.done.wait()
+        nobody: Any = Authenticator([ApiSecrets([])], required=True)
+        if reason == "it took long":
+            monkeypatch.setattr(authentication, "_REQUEST_SECONDS", -1.0)
+            monkeypatch.setattr(interceptor.authenticator, "_verifiers", [ApiSecrets([])])
+        else:
+            interceptor.authenticator = nobody
+        send.set()
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await under_way
+    assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -113,3 +113,18 @@ def test_the_tokens_kept_are_bounded_and_those_in_use_stay(tokens: AccessTokens,
         assert tokens.for_room("busy") == busy
         assert tokens.for_listing() == listing
     assert len(tokens._kept) == MOST_ROOM_TOKENS_KEPT
+
+
+def test_with_another_key_every_token_is_signed_anew(tokens: AccessTokens) -> None:
+    before = tokens.for_listing(), tokens.for_room("lobby")
+    tokens.sign_with("next-key", SECRET)
+    after = tokens.for_listing(), tokens.for_room("lobby")
+    assert {claims(token)["iss"] for token in before} == {KEY}
+    assert {claims(token)["iss"] for token in after} == {"next-key"}
+
+
+def test_with_the_same_key_tokens_are_kept(tokens: AccessTokens, clock: Clock) -> None:
+    before = tokens.for_listing()
+    clock.now += 1
+    tokens.sign_with(KEY, SECRET)
+    assert tokens.for_listing() == before

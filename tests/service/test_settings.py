@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.auth.api_secrets import ApiSecret
 from service.consistency import Consistency
-from service.settings import SECRETS, Settings, SettingsError, from_environment, load
+from service.settings import SECRETS, Settings, SettingsError, files_in, load, process_environment
 
 CANARY = "canary-5ecret"
 ENTRY = {"id": "acme", "secret": CANARY}
@@ -48,6 +48,11 @@ GOOD: dict[str, tuple[dict[str, str], str, Any]] = {
     "an IPv6 address": ({"LIVEKIT_URL": "WS://[::1]:7880"}, "livekit_url", "http://[::1]:7880"),
     "LiveKit's keys": (KEYS, "livekit_configured", True),
     "both keys empty": ({"LIVEKIT_API_KEY": "", "LIVEKIT_API_SECRET": ""}, "livekit_configured", False),
+    "a digest": (
+        {"AUTH_API_SECRET": f"sha256:{'0' * 64}"},
+        "api_secrets",
+        (ApiSecret("default", f"sha256:{'0' * 64}"),),
+    ),
     **{
         f"AUTH_REQUIRED={word}": ({"AUTH_REQUIRED": word, "AUTH_API_SECRET": "s"}, "auth_required", required)
         for required, words in {True: ["true", "1", "yes", "TRUE"], False: ["false", "0", "no", "No"]}.items()
@@ -125,7 +130,15 @@ BAD_VALUES: dict[str, list[str]] = {
         json.dumps([ENTRY, ENTRY]),
         json.dumps([{"id": CANARY}]),
     ],
-    "AUTH_API_SECRET": ["", " ", f"{CANARY} ", f"{CANARY}\u00e9", f"{CANARY}\n", CANARY * 1_000],
+    "AUTH_API_SECRET": [
+        "",
+        " ",
+        f"{CANARY} ",
+        f"{CANARY}\u00e9",
+        f"{CANARY}\n",
+        CANARY * 1_000,
+        f"sha256:{CANARY}",
+    ],
     "AUTH_API_SECRET_ID": ["", " ", f" {CANARY}", f"{CANARY}\ud800"],
     "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": ["", "0", "-1", "nan", "inf", "301", CANARY],
     "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": ["", "0", "-1", "1.5", "1e9", "1048575", CANARY],
@@ -149,8 +162,23 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "an empty secret with a key": ({**KEYS, "LIVEKIT_API_SECRET": ""}, PAIR),
     "a closed door, no verifier": ({"AUTH_REQUIRED": "yes"}, "AUTH_REQUIRED is on, but nothing can verify"),
     "an id without its secret": ({"AUTH_API_SECRET_ID": CANARY}, "AUTH_API_SECRET_ID is set without"),
-    "delegated authentication": ({"AUTH_SERVICE_URL": CANARY}, "AUTH_SERVICE_URL is set, but this version"),
-    "its key": ({"AUTH_SIGNING_KEY_PATH": CANARY}, "AUTH_SIGNING_KEY_PATH is set, but this version"),
+    "an auth service without a key": (
+        {"AUTH_SERVICE_URL": "https://auth.example"},
+        "go together: set both or",
+    ),
+    "a key without an auth service": ({"AUTH_SIGNING_KEY_PATH": CANARY}, "go together: set both or neither"),
+    "an auth service over plain http": (
+        {"AUTH_SERVICE_URL": f"http://{CANARY}/", "AUTH_SIGNING_KEY_PATH": CANARY},
+        "AUTH_SERVICE_URL would send tokens over plain http",
+    ),
+    "an auth service's CA that is none": (
+        {"TENANTROOMS_AUTH_SERVICE_CA_FILE": __file__},
+        "TENANTROOMS_AUTH_SERVICE_CA_FILE names a file that cannot be read or holds no certificates",
+    ),
+    "a signing key that is not there": (
+        {"AUTH_SERVICE_URL": "https://auth.example", "AUTH_SIGNING_KEY_PATH": f"/{CANARY}"},
+        "AUTH_SIGNING_KEY_PATH names a file that cannot be read: No such file",
+    ),
     # Misspelt names: of ours any, of others what is nearly one that counts.
     "one of ours, misspelt": ({"TENANTROOMS_REFLEXION": CANARY}, "did you mean TENANTROOMS_REFLECTION?"),
     "none of ours": ({f"TENANTROOMS_{'Q' * 40}": CANARY}, "QQQ is not a setting; unset it"),
@@ -243,6 +271,48 @@ def test_what_a_file_holds_is_checked_and_not_told(tmp_path: Path) -> None:
         assert problems_of({"AUTH_API_SECRETS_JSON_FILE": str(tmp_path / "list")})
 
 
+def test_the_tenants_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(f"tenants: [{{id: acme, secrets: [old, {CANARY}]}}]")
+    settings = load({"AUTH_REQUIRED": "true", "TENANTROOMS_TENANTS_FILE": str(file), "AUTH_API_SECRET": "x"})
+    assert settings.api_secrets == (ApiSecret("acme", "old"), ApiSecret("acme", CANARY))
+    assert list(settings.api_secret_warnings()) == [
+        "TENANTROOMS_TENANTS_FILE is set, so AUTH_API_SECRET is ignored"
+    ]
+    assert CANARY not in repr(settings)
+
+
+def test_the_file_of_tenants_and_the_list_together_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.json"
+    file.write_text(json.dumps({"tenants": [{"id": "acme", "secrets": [CANARY]}]}))
+    (tmp_path / "list").write_text(LIST)
+    for name, value in (("AUTH_API_SECRETS_JSON", LIST), ("AUTH_API_SECRETS_JSON_FILE", f"{tmp_path}/list")):
+        assert problems_of({"TENANTROOMS_TENANTS_FILE": str(file), name: value}) == [
+            "AUTH_API_SECRETS_JSON and TENANTROOMS_TENANTS_FILE are both set: unset one of them"
+        ]
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "tenants", "bad.json", ""])
+def test_a_file_of_tenants_that_cannot_be_used_is_the_one_problem(tmp_path: Path, name: str) -> None:
+    (tmp_path / "bad.json").write_text(CANARY)
+    (tmp_path / "tenants").write_text(CANARY)
+    (problem,) = problems_of(
+        {"AUTH_REQUIRED": "true", "TENANTROOMS_TENANTS_FILE": str(tmp_path / name) if name else name}
+    )
+    assert problem.startswith("TENANTROOMS_TENANTS_FILE names a file that ")
+
+
+def test_every_setting_that_names_a_file_is_among_the_files() -> None:
+    names = {str(field.alias) for field in Settings.model_fields.values()}
+    files = {
+        *(f"{name}_FILE" for name in SECRETS),
+        *(name for name in names if "FILE" in name or "PATH" in name),
+    }
+    assert {"AUTH_SIGNING_KEY_PATH", "TENANTROOMS_TENANTS_FILE", "TENANTROOMS_OIDC_JWKS_FILE"} <= files
+    assert files_in({name: f"/{name}" for name in files}) == {Path(f"/{name}") for name in files}
+    assert files_in({"LIVEKIT_URL": "ws://lk", "SSL_CERT_FILE": "/x", "PATH": "/bin"}) == frozenset()
+
+
 # --- warnings ---------------------------------------------------------------------------------------------
 
 OPEN = "THE WALL IS OPEN"
@@ -269,4 +339,4 @@ def test_the_processs_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     for field in Settings.model_fields.values():
         monkeypatch.delenv(field.alias or "", raising=False)
     monkeypatch.setenv("TENANTROOMS_DRAIN_SECONDS", "7")
-    assert from_environment().drain_seconds == 7
+    assert load(process_environment()).drain_seconds == 7

@@ -70,14 +70,18 @@ class LiveKitDouble:
         self.api_key, self.api_secret = api_key, api_secret
         self._record = Record()
         self._rooms = RoomStore(store)
-        self._methods = LiveKitMethods(
-            self._rooms, {api_key: api_secret}, max_room_name_bytes, max_metadata_bytes
-        )
+        self._keys = {api_key: api_secret}
+        self._methods = LiveKitMethods(self._rooms, self._keys, max_room_name_bytes, max_metadata_bytes)
         self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._standing: dict[str, Fault] = {}
         self._tls = tls
         self._runner: web.AppRunner | None = None
         self._port = 0
+
+    def accept_keys(self, keys: Mapping[str, str]) -> None:
+        """Accepts these API keys with their secrets, and no others, from now on."""
+        self._keys.clear()
+        self._keys.update(keys)
 
     # --- running -----------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.auth.api_secrets import ApiSecret, ApiSecrets
+from service.auth.generated_secrets import PREFIX, digest_of, is_generated, new_secret
 from service.auth.principal import Operator, Principal, Tenant, TenantId
 
 SECRET = "s3cret-Of-acme-0123456789"
@@ -75,3 +76,67 @@ def test_a_secret_shows_neither_in_repr_nor_in_str() -> None:
     entry = ApiSecret("acme", SECRET)
     assert SECRET not in f"{entry!r} {entry!s}"
     assert "acme" in repr(entry)
+
+
+# --- digests ----------------------------------------------------------------------------------------------
+
+GENERATED = new_secret()
+
+
+async def test_a_generated_secret_is_known_by_its_digest() -> None:
+    secrets = ApiSecrets([ApiSecret("acme", digest_of(GENERATED)), ApiSecret("globex", SECRET)])
+    assert await secrets.verify(GENERATED) == ACME
+    assert await secrets.verify(SECRET) == GLOBEX
+    assert await secrets.verify(new_secret()) is None
+
+
+async def test_a_generated_secret_may_stand_there_itself() -> None:
+    assert await ApiSecrets([ApiSecret("acme", GENERATED)]).verify(GENERATED) == ACME
+
+
+NOT_GENERATED = {
+    "a chosen text": "hunter2",
+    "nothing": "",
+    "the prefix alone": PREFIX,
+    "without the prefix": GENERATED.removeprefix(PREFIX),
+    "another prefix": GENERATED.replace(PREFIX, "TRS_"),
+    "a character less": PREFIX + "A" * 42,
+    "a character more": PREFIX + "A" * 44,
+    "padding": PREFIX + "A" * 43 + "=",
+    "another alphabet": PREFIX + "A" * 41 + "+A",
+    "bits that 32 bytes do not have": PREFIX + "A" * 42 + "B",
+    "a line end": PREFIX + "A" * 43 + "\n",
+    "what looks like a digit": PREFIX + "A" * 41 + "\u0661A",
+}
+
+
+@pytest.mark.parametrize("secret", NOT_GENERATED.values(), ids=NOT_GENERATED)
+async def test_the_digest_of_any_other_secret_lets_nobody_in(secret: str) -> None:
+    assert not is_generated(secret)
+    secrets = ApiSecrets([ApiSecret("acme", digest_of(secret))])
+    assert await secrets.verify(secret) is None
+
+
+async def test_who_knows_only_the_digest_is_not_let_in() -> None:
+    digest = digest_of(GENERATED)
+    secrets = ApiSecrets([ApiSecret("acme", digest)])
+    hexadecimal = digest.removeprefix("sha256:")
+    for token in (digest, digest.upper(), hexadecimal, PREFIX + hexadecimal, digest_of(digest)):
+        assert await secrets.verify(token) is None
+
+
+async def test_a_digest_of_a_digest_lets_nobody_in() -> None:
+    digest = digest_of(GENERATED)
+    assert await ApiSecrets([ApiSecret("acme", digest_of(digest))]).verify(digest) is None
+
+
+def test_generated_secrets_have_their_form_and_differ() -> None:
+    made = {new_secret() for _ in range(200)}
+    assert len(made) == 200
+    assert all(map(is_generated, made))
+
+
+def test_of_an_entry_with_a_digest_the_digest_is_not_kept_either() -> None:
+    digest = digest_of(GENERATED)
+    kept = vars(ApiSecrets([ApiSecret("acme", digest)]))["_principals"]
+    assert bytes.fromhex(digest.removeprefix("sha256:")).hex() not in {key.hex() for key in kept}

@@ -6,9 +6,12 @@ import re
 import pytest
 
 from service.auth.api_secrets import ApiSecret
+from service.auth.generated_secrets import digest_of, new_secret
 from service.auth.secret_list import parse_secret_list
 
 CANARY = "canary-5ecret"
+GENERATED = new_secret()
+DIGEST = digest_of(GENERATED)
 
 GOOD = {
     "one secret": (
@@ -27,6 +30,7 @@ GOOD = {
         '[{"id":"caf\u00e9 \U0001f600","secret":"a"}]',
         [ApiSecret("caf\u00e9 \U0001f600", "a")],
     ),
+    "a digest": (f'[{{"id":"acme","secret":"{DIGEST}"}}]', [ApiSecret("acme", DIGEST)]),
     "the longest secret": (
         json.dumps([{"id": "acme", "secret": "s" * 8192}]),
         [ApiSecret("acme", "s" * 8192)],
@@ -74,6 +78,22 @@ BAD = {
         f'[{{"id":"a","secret":"{CANARY}"}},{{"id":"a","secret":"{CANARY}"}}]',
         "entry 1: the secret is in more than one entry",
     ),
+    "a secret and its digest": (
+        json.dumps([{"id": "a", "secret": GENERATED}, {"id": "b", "secret": DIGEST}]),
+        "entry 2: the secret is in more than one entry",
+    ),
+    **{
+        f"a digest {how}": (json.dumps([{"id": "a", "secret": secret}]), "entry 1: it is not a digest")
+        for how, secret in {
+            "in capitals": "sha256:" + DIGEST.removeprefix("sha256:").upper(),
+            "with a capital name": "SHA256:" + DIGEST.removeprefix("sha256:"),
+            "too short": DIGEST[:-1],
+            "too long": DIGEST + "0",
+            "with another character": DIGEST[:-1] + "g",
+            "without digits": "sha256:",
+            "that is none": f"sha256:{CANARY}",
+        }.items()
+    },
     "one id with two roles": (
         f'[{{"id":"a","secret":"{CANARY}"}},{{"id":"a","secret":"b","role":"operator"}}]',
         "entry 2: another entry gives the same id another role",

@@ -1,0 +1,120 @@
+"""Owns taking up new secrets and keys without a restart: all of them, or, if anything is wrong, none.
+
+Step before: `service.watched_files` tells of a change. Step after: `service.server` puts what depends on the
+new settings in the place of the old.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Self, TypeVar
+
+import structlog
+
+from service.settings import Settings, SettingsError
+
+_log = structlog.get_logger(__name__)
+
+Opened = TypeVar("Opened")
+
+
+class Reloader:
+    """Reads the settings anew after each change.
+
+    Args:
+        load: reads them, from the environment as it was at start and from its files as they are now.
+        take_up: puts them into effect, wholly; when it raises, everything is as before.
+
+    Attributes:
+        reloads: how often new settings were taken up.
+        failures: how often new settings were refused and the old ones stayed.
+    """
+
+    def __init__(self, load: Callable[[], Settings], take_up: Callable[[Settings], Awaitable[None]]) -> None:
+        self._load = load
+        self._take_up = take_up
+        self.reloads = 0
+        self.failures = 0
+
+    async def run(self, changes: AsyncIterator[None]) -> None:
+        """Reloads at each of these changes, until they end."""
+        async for _ in changes:
+            await self.reload()
+
+    async def reload(self) -> bool:
+        """Reads the settings and puts them into effect; says whether that went well."""
+        try:
+            # In a thread: a file may be on a disk that hangs, and a large list takes a moment to read.
+            settings = await asyncio.to_thread(self._load)
+            await self._take_up(settings)
+        except SettingsError as error:
+            self._refused(error.problems)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the old state serves on)
+            self._refused([type(error).__name__])  # its text may hold what stands in a file
+        else:
+            self.reloads += 1
+            _log.info("changed files were taken up", reloads=self.reloads)
+            return True
+        return False
+
+    def _refused(self, problems: list[str]) -> None:
+        self.failures += 1
+        _log.error(
+            "changed files are not taken up, what was read before stays in use",
+            problems=problems,
+            failures=self.failures,
+        )
+
+
+class Generations:
+    """Keeps open what the settings in use need, and closes later what older ones needed.
+
+    Calls that began with the older resources finish with them, within a time that is given when those are
+    opened.
+
+    Args:
+        pause: waits for so many seconds.
+    """
+
+    def __init__(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._pause = pause
+        self._newest: tuple[AsyncExitStack, float] | None = None
+        self._closing: dict[asyncio.Task[None], AsyncExitStack] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        closing = dict(self._closing)
+        for task in closing:
+            task.cancel()
+        if closing:
+            await asyncio.wait(closing)
+        stacks = [*closing.values(), *([self._newest[0]] if self._newest is not None else [])]
+        for stack in stacks:
+            await stack.aclose()
+
+    async def open(self, resource: AbstractAsyncContextManager[Opened], seconds: float) -> Opened:
+        """Opens what is to be in use from now on; what was in use so far is closed after its time.
+
+        Whoever calls this must put the new in the place of the old before it waits for anything else.
+
+        Args:
+            resource: the new one. When it cannot be opened, the old one stays.
+            seconds: how long calls that begin with it may need it, once something newer has been opened.
+        """
+        stack = AsyncExitStack()
+        opened = await stack.enter_async_context(resource)
+        if self._newest is not None:
+            self._close_later(*self._newest)
+        self._newest = (stack, seconds)
+        return opened
+
+    def _close_later(self, stack: AsyncExitStack, seconds: float) -> None:
+        task = asyncio.create_task(self._close(stack, seconds))
+        self._closing[task] = stack
+        task.add_done_callback(self._closing.pop)
+
+    async def _close(self, stack: AsyncExitStack, seconds: float) -> None:
+        await self._pause(seconds)
+        await stack.aclose()

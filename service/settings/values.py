@@ -1,0 +1,78 @@
+"""Owns how single values are written in the environment: each function reads one kind of text.
+
+Each raises a ValueError whose text never holds the value: it goes onto the screen of who starts the service.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BeforeValidator, SecretStr
+
+from service.auth.principal import TenantId, is_tenant_id
+from service.auth.secret_list import check_secret
+
+WORDS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _flag(value: str) -> bool:
+    try:
+        return WORDS[value.lower()]
+    except KeyError:
+        raise ValueError("is none of true, false, 1, 0, yes, no") from None
+
+
+def split_url(value: str, schemes: str) -> SplitResult:
+    """The parts of an address that has a host, perhaps a port and a path, and nothing else.
+
+    Raises:
+        ValueError: it has not, or its scheme is none of these.
+    """
+    try:
+        parts = urlsplit(value)
+        (parts.hostname or "").encode("idna")
+        well_formed = parts.hostname and parts.port != 0 and not any(map(str.isspace, value))
+    except ValueError:  # its text may quote the value
+        raise ValueError("has no valid host or port") from None
+    if parts.scheme not in schemes.split() or not well_formed:
+        starts = " or ".join(f"{scheme}://" for scheme in schemes.split())
+        raise ValueError(f"is not an address that starts with {starts}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("has a user name, a query or a fragment, which this address cannot have")
+    return parts
+
+
+def _listen_address(value: str) -> str:
+    if value.startswith("unix:") and len(value) > len("unix:"):
+        return value
+    host, _, port = value.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("is neither host:port nor unix:path")
+    return value
+
+
+def _tenant_id(value: str) -> TenantId:
+    if not is_tenant_id(value):
+        raise ValueError("is not a tenant id: it is blank, padded with blanks or not valid Unicode")
+    return TenantId(value)
+
+
+def _api_secret(value: str) -> SecretStr:
+    check_secret(value)
+    return SecretStr(value)
+
+
+def _ca_file(value: str) -> Path:
+    try:
+        ssl.create_default_context(cafile=Path(value))  # a Path, as "" would mean the system's authorities
+    except (OSError, ValueError):
+        raise ValueError("names a file that cannot be read or holds no certificates in PEM form") from None
+    return Path(value)
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+ListenAddress = Annotated[str, BeforeValidator(_listen_address)]
+ApiSecretId = Annotated[TenantId, BeforeValidator(_tenant_id)]
+ApiSecretText = Annotated[SecretStr, BeforeValidator(_api_secret)]
+CaFile = Annotated[Path, BeforeValidator(_ca_file)]
