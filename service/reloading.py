@@ -38,8 +38,16 @@ class Reloader:
 
     async def run(self, changes: AsyncIterator[None]) -> None:
         """Reloads at each of these changes, until they end."""
-        async for _ in changes:
-            await self.reload()
+        try:
+            async for _ in changes:
+                await self.reload()
+        except Exception as error:  # noqa: BLE001 (nobody awaits this; it must not end unheard)
+            self.failures += 1
+            _log.error(
+                "files are watched no longer, so changes take a restart",
+                problem=type(error).__name__,
+                failures=self.failures,
+            )
 
     async def reload(self) -> bool:
         """Reads the settings and puts them into effect; says whether that went well."""
@@ -91,8 +99,9 @@ class Generations:
         if closing:
             await asyncio.wait(closing)
         stacks = [*closing.values(), *([self._newest[0]] if self._newest is not None else [])]
-        for stack in stacks:
-            await stack.aclose()
+        async with AsyncExitStack() as everything:  # goes on when one of them cannot be closed
+            for each in stacks:
+                everything.push_async_callback(each.aclose)
 
     async def open(self, resource: AbstractAsyncContextManager[Opened], seconds: float) -> Opened:
         """Opens what is to be in use from now on; what was in use so far is closed after its time.

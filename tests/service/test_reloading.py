@@ -85,6 +85,19 @@ async def test_any_other_failure_changes_nothing_and_tells_no_text(
     assert CANARY not in str(logs)
 
 
+async def test_it_is_told_when_the_watching_itself_has_failed(state: State) -> None:
+    async def changes() -> AsyncIterator[None]:
+        yield
+        raise OSError(CANARY)
+
+    state.loads = [NEW]
+    with capture_logs() as logs:
+        await state.reloader.run(changes())
+    assert state.counts == (1, 1)
+    assert logs[-1]["event"] == "files are watched no longer, so changes take a restart"
+    assert CANARY not in repr(logs)
+
+
 async def test_after_a_failure_the_next_change_is_taken_up(state: State) -> None:
     state.loads = [SettingsError(["a problem"]), NEW]
     assert [await state.reloader.reload(), await state.reloader.reload()] == [False, True]
@@ -105,7 +118,7 @@ class Resources:
     @asynccontextmanager
     async def resource(self, name: str) -> AsyncIterator[str]:
         if name == "broken":
-            raise OSError
+            raise OSError("cannot be closed")
         self.open.append(name)
         try:
             yield name
@@ -153,3 +166,25 @@ async def test_at_the_end_all_are_closed_at_once() -> None:
             await generations.open(resources.resource(name), 7)
         assert len(resources.open) == 3
     assert resources.open == []
+
+
+async def test_one_that_cannot_be_closed_keeps_none_of_the_others_open() -> None:
+    closed: list[str] = []
+
+    @asynccontextmanager
+    async def resource(name: str) -> AsyncIterator[str]:
+        yield name
+        closed.append(name)
+        if name == "broken":
+            raise OSError("cannot be closed")
+
+    async def for_ever(_seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    generations = Generations(for_ever)
+    await generations.__aenter__()
+    for name in ("first", "broken", "last"):
+        await generations.open(resource(name), 1)
+    with pytest.raises(OSError, match="cannot be closed"):
+        await generations.__aexit__()
+    assert sorted(closed) == ["broken", "first", "last"]
