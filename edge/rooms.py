@@ -17,10 +17,7 @@ from edge.errors import Answer, Route
 from edge.forwarding import FORWARDED_HEADERS_KEY, forwarded_headers
 from edge.room_json import details_json, list_json, summaries_json
 from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
-from tenantrooms_client import TenantRoomsError
-
-LARGEST_PAGE: Final = 50_000
-"""The most rooms that the service puts into one page."""
+from tenantrooms_client import LARGEST_PAGE, TenantRoomsError
 
 _ENCODED_AT_ONCE: Final = 2_000
 """Rooms that are made into JSON before other requests get their turn: some 3 ms."""

@@ -7,7 +7,7 @@
 Calls give the contract's own messages (`tenantrooms.v1`) and raise a `TenantRoomsError`.
 """
 
-from tenantrooms_client.client import TenantRoomsClient
+from tenantrooms_client.client import LARGEST_PAGE, TenantRoomsClient
 from tenantrooms_client.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -22,6 +22,7 @@ from tenantrooms_client.errors import (
 )
 
 __all__ = [
+    "LARGEST_PAGE",
     "DeadlineExceeded",
     "FailedPrecondition",
     "Internal",
