@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from service.auth.api_secrets import ApiSecrets
-from service.auth.auth_service import AuthService, open_session
+from service.auth.auth_service import AuthService, open_questions
 from service.auth.authenticator import Authenticator, Verifier
 from service.auth.identity_provider import open_identity_provider
 from service.auth.signing import Signer
@@ -43,7 +43,7 @@ async def open_authenticator(settings: Settings, lasting: list[Verifier]) -> Asy
         auth_service = None
         asked = settings.auth_service_after_api_secrets or not settings.api_secrets
         if settings.auth_service_url and settings.auth_signing_key and asked:
-            session = await stack.enter_async_context(open_session(settings.auth_service_ca_file))
+            session = await stack.enter_async_context(open_questions(settings.auth_service_ca_file))
             keeps = settings.auth_service_cache_seconds
             auth_service = AuthService(
                 session,

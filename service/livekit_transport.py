@@ -3,7 +3,6 @@
 Step before: `service.livekit` has a message to send. The next step is LiveKit itself.
 """
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -12,6 +11,7 @@ import aiohttp
 
 from service.errors import LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
 from service.livekit import TwirpAnswer
+from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
 
 MOST_CONNECTIONS: Final = 64
 IDLE_CONNECTION_SECONDS: Final = 30
@@ -32,8 +32,7 @@ class AiohttpTransport:
     ) -> None:
         self._session = session
         self._service_url = f"{base_url}/twirp/livekit.RoomService/"
-        # aiohttp rounds timeouts from the threshold on up to whole seconds.
-        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
+        self._timeout = within(timeout)
         self._max_response_bytes = max_response_bytes
 
     async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
@@ -62,25 +61,15 @@ class AiohttpTransport:
             raise LiveKitUnavailable(f"{method}: {type(error).__name__}: {error}") from error
 
     async def _read(self, method: str, answer: aiohttp.ClientResponse) -> bytes:
-        # Nothing encoded was asked for, and a small body can unpack into one without end.
-        if answer.headers.get("Content-Encoding", "identity") != "identity":
-            raise LiveKitFailed(f"{method}: the answer is encoded, which was not asked for")
-        if (answer.content_length or 0) > self._max_response_bytes:
-            raise self._too_large(method)
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in answer.content.iter_any():
-            size += len(chunk)
-            if size > self._max_response_bytes:
-                raise self._too_large(method)
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-    def _too_large(self, method: str) -> LiveKitFailed:
-        return LiveKitFailed(
-            f"{method}: the answer is over {self._max_response_bytes} bytes; lower LiveKit's own limit on "
-            "room metadata (limit.max_metadata_size), or raise TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES"
-        )
+        try:
+            return await read_whole(answer, self._max_response_bytes)
+        except AnswerEncoded as error:
+            raise LiveKitFailed(f"{method}: the answer is encoded, which was not asked for") from error
+        except AnswerTooLarge as error:
+            raise LiveKitFailed(
+                f"{method}: the answer is over {self._max_response_bytes} bytes; lower LiveKit's own limit "
+                "on room metadata (limit.max_metadata_size), or raise TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES"
+            ) from error
 
 
 @asynccontextmanager
@@ -88,10 +77,6 @@ async def open_transport(
     base_url: str, timeout: float, max_response_bytes: int
 ) -> AsyncIterator[AiohttpTransport]:
     """A transport with a connection pool of its own, which closes with it."""
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=IDLE_CONNECTION_SECONDS),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-    ) as session:
+    connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=IDLE_CONNECTION_SECONDS)
+    async with open_session(connector) as session:
         yield AiohttpTransport(session, base_url, timeout, max_response_bytes)

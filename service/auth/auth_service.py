@@ -5,7 +5,6 @@ after: `service.auth.signing` signs the question, and the auth service answers i
 """
 
 import json
-import math
 import ssl
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ import aiohttp
 from service.auth.principal import Anonymous, Principal, Tenant, TenantId, is_tenant_id
 from service.auth.question import Question
 from service.auth.signing import Signer
+from service.auth.unambiguous_json import members_once
 from service.auth.verdict_cache import REFUSED, Refused, VerdictCache
 from service.errors import (
     AuthServiceFailed,
@@ -23,6 +23,7 @@ from service.errors import (
     CredentialRejected,
 )
 from service.flights import FlightFailed, Flights
+from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MOST_CONNECTIONS: Final = 64
@@ -55,7 +56,7 @@ class AuthService:
         self._session = session
         self._url = url
         self._signer = signer
-        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
+        self._timeout = within(timeout)
         self._allow_no_id = allow_no_id
         self._cache = cache
         self._flights: Flights[Question, Principal] = Flights(self._ask)
@@ -122,38 +123,24 @@ class AuthService:
         return Tenant(TenantId(tenant_id))
 
 
-def open_session(ca_file: Path | None) -> aiohttp.ClientSession:
-    """A session for questions: reused connections, no cookies, no proxies, certificates checked.
+def open_questions(ca_file: Path | None) -> aiohttp.ClientSession:
+    """A session for questions: reused connections, certificates checked.
 
     Args:
         ca_file: whom to trust instead of the system's authorities.
     """
     context = ssl.create_default_context(cafile=ca_file)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, ssl=context),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-    )
+    return open_session(aiohttp.TCPConnector(limit=MOST_CONNECTIONS, ssl=context))
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
     """The body, up to the limit; one that is longer, or encoded, is no usable answer."""
-    if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise CredentialRejected("the auth service's answer is encoded, which was not asked for")
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise CredentialRejected(f"the auth service's answer is over {MAX_ANSWER_BYTES} bytes")
-    return bytes(body)
-
-
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) < len(members):  # which of two ids counts must not be a guess
-        raise ValueError
-    return found
+    try:
+        return await read_whole(answer, MAX_ANSWER_BYTES)
+    except AnswerEncoded as error:
+        raise CredentialRejected("the auth service's answer is encoded, which was not asked for") from error
+    except AnswerTooLarge as error:
+        raise CredentialRejected(f"the auth service's answer is over {MAX_ANSWER_BYTES} bytes") from error
 
 
 def _id_in(body: bytes) -> Any:
@@ -162,7 +149,7 @@ def _id_in(body: bytes) -> Any:
     No body at all is no answer: an auth service that died after its headers looks the same.
     """
     try:
-        answer = json.loads(body, object_pairs_hook=_object)
+        answer = json.loads(body, object_pairs_hook=members_once)
     except (ValueError, RecursionError):
         return None
     return answer.get("id", _NO_ID) if isinstance(answer, dict) else None

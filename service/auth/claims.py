@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NewType
 
+from service.auth.unambiguous_json import members_once
+
 Claims = Mapping[str, Any]
 
 ClaimPath = NewType("ClaimPath", tuple[str, ...])
@@ -92,7 +94,7 @@ def parse_claims(payload: bytes) -> Claims:
     Raises:
         ValueError, RecursionError: it is not a JSON object in UTF-8, or a name stands twice in an object.
     """
-    claims = json.loads(payload.decode(), object_pairs_hook=_object, parse_constant=_no_number)
+    claims = json.loads(payload.decode(), object_pairs_hook=members_once, parse_constant=_no_number)
     if not isinstance(claims, dict):
         raise ValueError("the payload is not an object")  # noqa: TRY004 (of data, not of an argument)
     return claims
@@ -110,13 +112,6 @@ def number_at(claims: Claims, name: str) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value in (math.inf, -math.inf):
         raise ValueError(f"{name} is not a number")
     return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name stands twice")
-    return members
 
 
 def _no_number(_: str) -> None:

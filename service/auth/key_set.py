@@ -23,6 +23,7 @@ import structlog
 
 from service.auth.jwks import MAX_BYTES, Keys, KeySetUnusable, parse_keys, read_file
 from service.errors import AuthServiceUnavailable
+from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
 
 FETCH_SECONDS: Final = 5
 """The deadline of one fetch, from connecting to the last byte."""
@@ -197,27 +198,19 @@ async def fetch(url: str, ca_file: Path | None = None, seconds: float = FETCH_SE
     if ca_file is not None:
         trusted = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
     async with (
-        aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trusted),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # aiohttp rounds timeouts from the threshold on up to whole seconds.
-            timeout=aiohttp.ClientTimeout(total=seconds, ceil_threshold=math.inf),
-            auto_decompress=False,
-            trust_env=False,
-        ) as session,
+        open_session(aiohttp.TCPConnector(ssl=trusted)) as session,
         session.get(
             url,
             headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
+            timeout=within(seconds),
             allow_redirects=False,
         ) as answer,
     ):
         if answer.status != 200:
             raise KeySetUnusable(f"the answer is {answer.status}")
-        if answer.headers.get("Content-Encoding", "identity") != "identity":
-            raise KeySetUnusable("the answer is encoded, which was not asked for")
-        body = bytearray()
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise KeySetUnusable(f"the answer is over {MAX_BYTES} bytes")
-        return bytes(body)
+        try:
+            return await read_whole(answer, MAX_BYTES)
+        except AnswerEncoded as error:
+            raise KeySetUnusable("the answer is encoded, which was not asked for") from error
+        except AnswerTooLarge as error:
+            raise KeySetUnusable(f"the answer is over {MAX_BYTES} bytes") from error

@@ -6,7 +6,7 @@ Step before: `service.settings` has the text. Step after: `service.auth.api_secr
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,7 @@ from service.auth.api_secrets import ApiSecret
 from service.auth.bearer import MAX_TOKEN_CHARACTERS, is_token
 from service.auth.generated_secrets import is_digest, looks_like_digest
 from service.auth.principal import is_tenant_id
+from service.auth.unambiguous_json import NameTwice, members_once
 
 
 class _Entry(BaseModel):
@@ -23,10 +24,6 @@ class _Entry(BaseModel):
     id: str
     secret: str = Field(repr=False)
     role: Literal["tenant", "operator"] = "tenant"
-
-
-class _MemberTwice(Exception):
-    pass
 
 
 _ENTRIES = TypeAdapter(list[_Entry])
@@ -61,10 +58,10 @@ def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:
         ValueError: with all that is wrong; entries are named by their place, never by their secret.
     """
     try:
-        entries = _ENTRIES.validate_python(json.loads(text, object_pairs_hook=_object))
+        entries = _ENTRIES.validate_python(json.loads(text, object_pairs_hook=members_once))
     except ValidationError as error:
         raise ValueError("; ".join(map(_describe, error.errors()))) from None
-    except _MemberTwice:
+    except NameTwice:
         raise ValueError("has an entry with one member twice") from None
     except (ValueError, RecursionError):
         raise ValueError('is not JSON of the form [{"id": "…", "secret": "…", "role": "tenant"}]') from None
@@ -99,14 +96,6 @@ def checked(placed: Sequence[Placed]) -> tuple[ApiSecret, ...]:
     if problems:
         raise ValueError("; ".join(dict.fromkeys(problems)))
     return tuple(entry for _, _, entry in placed)
-
-
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, none of whose members is there twice: which of two roles counts must not be a guess."""
-    found = dict(members)
-    if len(found) < len(members):
-        raise _MemberTwice
-    return found
 
 
 def _describe(problem: ErrorDetails) -> str:

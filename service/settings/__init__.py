@@ -1,9 +1,9 @@
 """Owns the service's settings: names, defaults, rules. The only place here that reads the environment.
 
 `service.__main__` loads them at start, and `service.reloading` again when a file that they name has changed;
-everything else is handed what it needs. All problems are reported
-together, and the text of a problem never holds a value that was given. Each module of this package has the
-settings of one concern; `values` reads single values, `names` finds misspelt ones.
+everything else is handed what it needs. All problems are reported together, and the text of a problem never
+holds a value that was given. Each module of this package has the settings of one concern; `values` reads
+single values, `names` finds misspelt ones.
 """
 
 import os

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from service.auth.auth_service import AuthService, open_session
+from service.auth.auth_service import AuthService, open_questions
 from service.auth.principal import Anonymous, Principal, Tenant, TenantId
 from service.auth.question import Question
 from service.auth.signing import Signer
@@ -38,7 +38,7 @@ async def double() -> AsyncIterator[AuthServiceDouble]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session(None) as session:
+    async with open_questions(None) as session:
         yield session
 
 
@@ -280,7 +280,7 @@ async def test_tls_is_verified_and_an_own_ca_is_trusted(tmp_path_factory: pytest
     for shown, trusted, accepted in ((good, good, True), (good, None, False), (expired, expired, False)):
         async with (
             AuthServiceDouble(KEY, {"good": "acme"}, tls=shown.server_context()) as double,
-            open_session(trusted.certificate if trusted else None) as session,
+            open_questions(trusted.certificate if trusted else None) as session,
         ):
             auth_service = asking(double, session)
             if accepted:
