@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 from livekit.protocol.models import ParticipantInfo, Room
 
-from service.auth.principal import Scope, TenantId
+from service.auth.principal import Scope
 from service.consistency import Consistency
 from service.errors import LiveKitNotConfigured
-from service.ownership import may_see
+from service.ownership import Owner, may_see
 
 _CHARACTERS_PER_TURN: Final = 256 * 1024
 """How much metadata is looked at before other calls get their turn on the event loop."""
@@ -26,10 +26,10 @@ _CHARACTERS_PER_ROOM: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class OwnedRoom:
-    """A room as LiveKit gave it, and its owner; None where nobody owns it."""
+    """A room as LiveKit gave it, and its owner, or why nobody owns it."""
 
     room: Room
-    owner: TenantId | None
+    owner: Owner
 
 
 class RoomSource(Protocol):
@@ -53,10 +53,10 @@ class Directory:
 
     Args:
         source: who is asked.
-        owner_of: the owner that a room's metadata names.
+        owner_of: the owner that a room's metadata names, or why it names none.
     """
 
-    def __init__(self, source: RoomSource, owner_of: Callable[[str], TenantId | None]) -> None:
+    def __init__(self, source: RoomSource, owner_of: Callable[[str], Owner]) -> None:
         self._source = source
         self._owner_of = owner_of
 

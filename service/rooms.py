@@ -13,7 +13,7 @@ from service.auth.principal import Principal, Scope, scope_of
 from service.consistency import Consistency
 from service.directory import OwnedRoom
 from service.errors import RoomNameBlank, RoomNameTooLong, RoomNotFound
-from service.ownership import may_see
+from service.ownership import may_see, same_owner
 from service.paging import check_page_token, checked_page_size, cut_page
 
 MAX_ROOM_NAME_BYTES: Final = 256
@@ -107,7 +107,7 @@ class Rooms:
         if not participants:
             return RoomDetails(before.room, ())
         after = await self._visible_room(scope, room_name)
-        if (after.room.sid, after.owner) != (before.room.sid, before.owner):
+        if after.room.sid != before.room.sid or not same_owner(after.owner, before.owner):
             raise RoomNotFound
         return RoomDetails(after.room, participants)
 

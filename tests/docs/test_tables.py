@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from edge.errors import TABLE, Route, answer_to_failure
 from edge.settings import EdgeSettings
 from service.error_boundary import CODES
-from service.ownership import owner_of
+from service.ownership import Ownerless, owner_of
 from service.settings import SECRETS, Settings
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
 from tests.docs.markdown import Cell, table
@@ -96,7 +96,9 @@ def test_the_examples_of_owners_are_right() -> None:
     shown = [(text, owner) for texts, owner in rows for text in texts.code]
     assert len(shown) > 10
     assert {text: owner_of(text) for text, _ in shown} == {text: _owner(cell) for text, cell in shown}
+    assert {owner for _, cell in rows if isinstance(owner := _owner(cell), Ownerless)} == set(Ownerless)
 
 
-def _owner(cell: Cell) -> str | None:
-    return None if cell.text.startswith("nobody") else cell.code[0]
+def _owner(cell: Cell) -> str | Ownerless:
+    """What the cell says: a tenant, or nobody and, in parentheses, why."""
+    return Ownerless(cell.code[0]) if cell.text.startswith("nobody") else cell.code[0]

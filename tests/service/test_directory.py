@@ -9,6 +9,7 @@ from service.auth.principal import AllRooms, OneTenant, TenantId
 from service.consistency import Consistency
 from service.directory import Directory, OwnedRoom, UnconfiguredDirectory
 from service.errors import LiveKitFailed, LiveKitNotConfigured
+from service.ownership import Ownerless
 from tests.service.recorded_rooms import RecordedLiveKit, room
 
 ACME = OneTenant(TenantId("acme"))
@@ -22,7 +23,7 @@ async def test_a_scope_gets_its_rooms_by_code_point() -> None:
         assert [owned.room.name for owned in own] == ["B", "Z", "a", "b", "\u00e9", "\uff5e", "\U0001f600"]
         assert {owned.owner for owned in own} == {"acme"}
         everything = await livekit.directory.rooms(AllRooms(), consistency)
-        assert {owned.owner for owned in everything} == {"acme", "globex", None}
+        assert {owned.owner for owned in everything} == {"acme", "globex", Ownerless.NO_METADATA}
         assert len(everything) == 9
 
 

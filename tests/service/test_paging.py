@@ -11,6 +11,7 @@ from service.auth.principal import AllRooms, OneTenant, Scope, TenantId
 from service.consistency import Consistency
 from service.directory import OwnedRoom
 from service.errors import PageSizeInvalid, PageTokenInvalid
+from service.ownership import Ownerless
 from service.paging import (
     DEFAULT_PAGE_SIZE,
     LARGEST_PAGE_SIZE,
@@ -29,7 +30,7 @@ SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
 def sorted_rooms(names: set[str]) -> list[OwnedRoom]:
-    return [OwnedRoom(room(name), None) for name in sorted(names)]
+    return [OwnedRoom(room(name), Ownerless.NO_METADATA) for name in sorted(names)]
 
 
 def page_of(names: set[str], size: int, token: str, scope: Scope = ACME) -> tuple[list[str], str]:

@@ -158,6 +158,15 @@ async def test_an_unchanged_room_is_given_with_the_fields_of_the_second_look(
     assert livekit.asked == [ROOM, PEOPLE, ROOM]
 
 
+async def test_a_room_of_nobody_that_is_nobodys_for_another_reason_has_not_changed_hands(
+    rooms: Rooms, livekit: RecordedLiveKit
+) -> None:
+    changed = room(OWNERLESS, metadata="auth_id: acme")
+    livekit.after_participants = lambda: livekit.put(changed)
+    details = await rooms.get(OPERATOR, None, OWNERLESS)
+    assert (details.room, details.participants) == (changed, SOMEBODY)
+
+
 async def test_an_empty_room_needs_no_second_look(rooms: Rooms, livekit: RecordedLiveKit) -> None:
     livekit.participants = {}
     livekit.after_participants = lambda: livekit.put(room(OWN, "globex"))

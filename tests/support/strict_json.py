@@ -18,6 +18,10 @@ class NotStrictJsonError(ValueError):
     """The text is not what this module reads as JSON."""
 
 
+class NestedTooDeepError(NotStrictJsonError):
+    """It was JSON as far as it was read, which is until it nests too deep."""
+
+
 @dataclass(frozen=True)
 class Number:
     """A number, as it is spelled."""
@@ -35,13 +39,16 @@ class Object:
 Value = Object | list["Value"] | str | Number | bool | None
 
 
-def parse(text: str, *, max_depth: int) -> Value:
+def parse(text: str, *, max_depth: int, surrogates_alone: bool = False) -> Value:
     """The value of a JSON text; an outermost object or array is depth 1.
 
+    With `surrogates_alone` an unpaired surrogate is fine, which the RFC's grammar allows.
+
     Raises:
-        NotStrictJsonError: the text is not strict JSON, or nests deeper than `max_depth`.
+        NotStrictJsonError: the text is not strict JSON.
+        NestedTooDeepError: the text nests deeper than `max_depth`.
     """
-    reader = _Reader(text, max_depth)
+    reader = _Reader(text, max_depth, surrogates_alone)
     value = reader.element(depth=0)
     if reader.position != len(text):
         raise NotStrictJsonError(f"text after the value, at {reader.position}")
@@ -49,9 +56,10 @@ def parse(text: str, *, max_depth: int) -> Value:
 
 
 class _Reader:
-    def __init__(self, text: str, max_depth: int) -> None:
+    def __init__(self, text: str, max_depth: int, surrogates_alone: bool) -> None:
         self.text = text
         self.max_depth = max_depth
+        self.surrogates_alone = surrogates_alone
         self.position = 0
 
     def peek(self) -> str:
@@ -96,7 +104,7 @@ class _Reader:
 
     def enter(self, depth: int) -> None:
         if depth > self.max_depth:
-            raise NotStrictJsonError(f"nested deeper than {self.max_depth}")
+            raise NestedTooDeepError(f"nested deeper than {self.max_depth}")
         self.position += 1
 
     def object(self, depth: int) -> Object:
@@ -178,7 +186,7 @@ class _Reader:
                 characters.append(self.escape())
             elif character < " ":
                 raise NotStrictJsonError(f"a bare control character before {self.position}")
-            elif "\ud800" <= character <= "\udfff":
+            elif "\ud800" <= character <= "\udfff" and not self.surrogates_alone:
                 raise NotStrictJsonError(f"an unpaired surrogate before {self.position}")
             else:
                 characters.append(character)
@@ -192,7 +200,7 @@ class _Reader:
         if letter != "u":
             raise NotStrictJsonError(f"an unknown escape before {self.position}")
         unit = self.code_unit()
-        if not 0xD800 <= unit <= 0xDFFF:
+        if not 0xD800 <= unit <= 0xDFFF or self.surrogates_alone:  # a pair is then two of them
             return chr(unit)
         if unit >= 0xDC00:
             raise NotStrictJsonError(f"an unpaired low surrogate before {self.position}")
