@@ -5,6 +5,7 @@ import sys
 import structlog
 
 from service.settings import SettingsError, files_in, load, process_environment
+from service.start_errors import CannotStart
 from service.watched_files import WatchedFiles
 
 EXIT_USAGE = 2
@@ -24,16 +25,12 @@ def main() -> int:
     # Only now, as it takes a second: a mistake in the settings is told at once.
     import uvloop  # noqa: PLC0415
 
-    from service.server import AddressInUse, serve  # noqa: PLC0415
+    from service.server import serve  # noqa: PLC0415
 
     try:
         uvloop.run(serve(settings, environment, files))
-    except AddressInUse as error:
-        print(
-            f"Cannot listen on {error}: another process uses it, or this machine has no such address. "
-            "TENANTROOMS_GRPC_LISTEN changes it.",
-            file=sys.stderr,
-        )
+    except CannotStart as error:
+        print(error, file=sys.stderr)
         return EXIT_USAGE
     return 0
 

@@ -3,7 +3,7 @@
 Step before: `service.server`, at start and after each reload. Step after: `service.auth.authenticator`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from service.auth.api_secrets import ApiSecrets
@@ -16,16 +16,22 @@ from service.settings import Settings
 
 
 @asynccontextmanager
-async def open_lasting_verifiers(settings: Settings) -> AsyncIterator[list[Verifier]]:
+async def open_lasting_verifiers(
+    settings: Settings, on_fetch: Callable[[bool], None] = lambda _: None
+) -> AsyncIterator[list[Verifier]]:
     """The verifiers that outlive a reload: the identity provider, which keeps its keys fresh by itself.
 
     Opened anew it would be without keys until the provider has answered.
+
+    Args:
+        settings: those in force at first.
+        on_fetch: told of each fetch of the keys whether it gave usable ones.
     """
     if settings.oidc_rules is None or settings.oidc_jwks is None:
         yield []
         return
     async with open_identity_provider(
-        settings.oidc_rules, settings.oidc_jwks, settings.oidc_ca_file
+        settings.oidc_rules, settings.oidc_jwks, settings.oidc_ca_file, on_fetch
     ) as provider:
         yield [provider]
 

@@ -6,7 +6,8 @@ Every answer rests on a reading of LiveKit that began after the call arrived.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,7 +16,7 @@ from livekit.protocol.models import ParticipantInfo, Room
 from service.auth.principal import Scope
 from service.consistency import Consistency
 from service.errors import LiveKitNotConfigured
-from service.ownership import Owner, may_see
+from service.ownership import Owner, Ownerless, may_see
 
 _CHARACTERS_PER_TURN: Final = 256 * 1024
 """How much metadata is looked at before other calls get their turn on the event loop."""
@@ -30,6 +31,10 @@ class OwnedRoom:
 
     room: Room
     owner: Owner
+
+
+OnScan = Callable[[int, Mapping[Ownerless, int]], None]
+"""Told of each reading of all rooms how many have an owner, and how many have none, by reason."""
 
 
 class RoomSource(Protocol):
@@ -54,11 +59,18 @@ class Directory:
     Args:
         source: who is asked.
         owner_of: the owner that a room's metadata names, or why it names none.
+        on_scan: told what each reading of all rooms found, once all were looked at.
     """
 
-    def __init__(self, source: RoomSource, owner_of: Callable[[str], Owner]) -> None:
+    def __init__(
+        self,
+        source: RoomSource,
+        owner_of: Callable[[str], Owner],
+        on_scan: OnScan = lambda _owned, _ownerless: None,
+    ) -> None:
         self._source = source
         self._owner_of = owner_of
+        self._on_scan = on_scan
 
     async def rooms(self, scope: Scope, consistency: Consistency) -> Sequence[OwnedRoom]:
         """The rooms that this scope may see, sorted by name (by code point).
@@ -69,15 +81,20 @@ class Directory:
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
         visible: list[OwnedRoom] = []
+        ownerless: Counter[Ownerless] = Counter()
         looked_at = 0
-        for room in await self._source.list_all_rooms():
+        rooms = await self._source.list_all_rooms()
+        for room in rooms:
             owned = self._owned(room)
+            if isinstance(owned.owner, Ownerless):
+                ownerless[owned.owner] += 1
             if may_see(scope, owned.owner):
                 visible.append(owned)
             looked_at += _CHARACTERS_PER_ROOM + len(room.metadata)
             if looked_at >= _CHARACTERS_PER_TURN:
                 looked_at = 0
                 await asyncio.sleep(0)
+        self._on_scan(len(rooms) - ownerless.total(), ownerless)
         visible.sort(key=lambda owned: owned.room.name)
         return visible
 

@@ -24,15 +24,22 @@ class Reloader:
     Args:
         load: reads them, from the environment as it was at start and from its files as they are now.
         take_up: puts them into effect, wholly; when it raises, everything is as before.
+        on_reload: told of each change whether it was taken up.
 
     Attributes:
         reloads: how often new settings were taken up.
         failures: how often new settings were refused and the old ones stayed.
     """
 
-    def __init__(self, load: Callable[[], Settings], take_up: Callable[[Settings], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Settings],
+        take_up: Callable[[Settings], Awaitable[None]],
+        on_reload: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self._load = load
         self._take_up = take_up
+        self._on_reload = on_reload
         self.reloads = 0
         self.failures = 0
 
@@ -43,6 +50,7 @@ class Reloader:
                 await self.reload()
         except Exception as error:  # noqa: BLE001 (nobody awaits this; it must not end unheard)
             self.failures += 1
+            self._on_reload(False)
             _log.error(
                 "files are watched no longer, so changes take a restart",
                 problem=type(error).__name__,
@@ -61,12 +69,14 @@ class Reloader:
             self._refused([type(error).__name__])  # its text may hold what stands in a file
         else:
             self.reloads += 1
+            self._on_reload(True)
             _log.info("changed files were taken up", reloads=self.reloads)
             return True
         return False
 
     def _refused(self, problems: list[str]) -> None:
         self.failures += 1
+        self._on_reload(False)
         _log.error(
             "changed files are not taken up, what was read before stays in use",
             problems=problems,

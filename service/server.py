@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -12,6 +12,8 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service.audit import AuditInterceptor
+from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
 from service.authentication import AuthenticationInterceptor
 from service.authentication_wiring import longest_use_seconds, open_authenticator, open_lasting_verifiers
@@ -21,12 +23,15 @@ from service.health import Health
 from service.livekit import LiveKit
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
+from service.metrics import Metrics
+from service.metrics_listener import open_metrics_listener
 from service.ownership import owner_of
 from service.reloading import Generations, Reloader
 from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer
 from service.settings import Settings, SettingsError, load
+from service.start_errors import AddressInUse
 from service.watched_files import WatchedFiles
 from tenantrooms.v1 import tenant_rooms_pb2
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
@@ -54,10 +59,6 @@ _ANNOUNCE_SECONDS: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class AddressInUse(Exception):
-    """The address to listen on could not be bound."""
-
-
 class RunningServer(NamedTuple):
     """A server that accepts calls.
 
@@ -81,13 +82,17 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         files: those that it names.
 
     Raises:
-        AddressInUse: the address could not be bound.
+        CannotStart: an address could not be bound, or the audit log's file not be opened.
     """
     stop = _Signals(asyncio.get_running_loop())
     for warning in settings.warnings():
         _log.warning(warning)
-    async with running_server(settings) as (server, health, take_up):
-        reloader = Reloader(partial(load, environment), take_up)
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        if settings.metrics_listen is not None:
+            await stack.enter_async_context(open_metrics_listener(metrics.registry, settings.metrics_listen))
+        server, health, take_up = await stack.enter_async_context(running_server(settings, metrics))
+        reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
         reloading = asyncio.create_task(reloader.run(files.changes()))
         _log.info("serving", address=settings.grpc_listen, livekit=settings.livekit_configured)
         await stop.first.wait()
@@ -111,18 +116,22 @@ async def _drain(server: grpc.aio.Server, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def running_server(
-    settings: Settings,
-) -> AsyncIterator[RunningServer]:
+async def running_server(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[RunningServer]:
     """A server that accepts calls as these settings say, until the context ends.
 
+    Args:
+        settings: those in force at first.
+        metrics: where it counts what happens.
+
     Raises:
-        AddressInUse: the address could not be bound.
+        CannotStart: the address could not be bound, or the audit log's file not be opened.
     """
+    metrics = metrics or Metrics()
     tokens = AccessTokens(*settings.livekit_key)
     async with (
-        _open_directory(settings, tokens) as directory,
-        open_lasting_verifiers(settings) as lasting,
+        open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
+        _open_directory(settings, tokens, metrics) as directory,
+        open_lasting_verifiers(settings, metrics.key_set_fetched) as lasting,
         Generations() as generations,
     ):
 
@@ -141,7 +150,8 @@ async def running_server(
             authentication.authenticator = authenticator
             tokens.sign_with(*new.livekit_key)
 
-        server = grpc.aio.server(interceptors=[ErrorBoundary(RequestIds()), authentication], options=_OPTIONS)
+        interceptors = [ErrorBoundary(RequestIds()), authentication, AuditInterceptor(audit_log)]
+        server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
         servicer = Servicer(Rooms(directory, settings.list_consistency))
         add_TenantRoomsServicer_to_server(servicer, server)
         health = Health(("", SERVICE_NAME))
@@ -152,7 +162,7 @@ async def running_server(
         try:
             server.add_insecure_port(settings.grpc_listen)
         except RuntimeError as error:
-            raise AddressInUse(settings.grpc_listen) from error
+            raise AddressInUse(settings.grpc_listen, "TENANTROOMS_GRPC_LISTEN") from error
         await server.start()
         try:
             yield RunningServer(server, health, take_up)
@@ -161,14 +171,16 @@ async def running_server(
 
 
 @asynccontextmanager
-async def _open_directory(settings: Settings, tokens: AccessTokens) -> AsyncIterator[RoomDirectory]:
+async def _open_directory(
+    settings: Settings, tokens: AccessTokens, metrics: Metrics
+) -> AsyncIterator[RoomDirectory]:
     if not settings.livekit_configured:
         yield UnconfiguredDirectory()
         return
     async with open_transport(
         settings.livekit_url, settings.livekit_timeout_seconds, settings.livekit_max_response_bytes
     ) as transport:
-        yield Directory(LiveKit(transport, tokens), owner_of)
+        yield Directory(LiveKit(transport, tokens), owner_of, metrics.rooms_scanned)
 
 
 class _Signals:

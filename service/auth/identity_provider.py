@@ -117,7 +117,10 @@ class IdentityProvider:
 
 @asynccontextmanager
 async def open_identity_provider(
-    rules: TokenRules, jwks: str | Path, ca_file: Path | None
+    rules: TokenRules,
+    jwks: str | Path,
+    ca_file: Path | None,
+    on_fetch: Callable[[bool], None] = lambda _: None,
 ) -> AsyncIterator[IdentityProvider]:
     """A verifier with its keys, which are kept fresh until the context ends.
 
@@ -125,11 +128,12 @@ async def open_identity_provider(
         rules: what a token must say.
         jwks: the address of the key set, or the file that holds it.
         ca_file: what vouches for the server at that address; None means the system's authorities.
+        on_fetch: told of each fetch of the keys whether it gave usable ones.
     """
     if isinstance(jwks, Path):
         yield IdentityProvider(KeySetFile(jwks, rules.algorithms), rules)
         return
-    async with open_key_set(jwks, ca_file, rules.algorithms) as keys:
+    async with open_key_set(jwks, ca_file, rules.algorithms, on_fetch) as keys:
         yield IdentityProvider(keys, rules)
 
 

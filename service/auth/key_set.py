@@ -45,6 +45,7 @@ class FetchedKeySet:
         algorithms: those that are allowed.
         clock: seconds that only go forward.
         pause: waits for so many seconds.
+        on_fetch: told of each fetch whether it gave usable keys.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class FetchedKeySet:
         algorithms: Sequence[str],
         clock: Callable[[], float] = monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_fetch: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._fetch = fetch
         self._algorithms = algorithms
         self._clock = clock
         self._pause = pause
+        self._on_fetch = on_fetch
         self._keys: Keys | None = None
         self._fetching: asyncio.Task[bool] | None = None
         self._demanded = -math.inf
@@ -112,7 +115,9 @@ class FetchedKeySet:
                 problem=str(error) if isinstance(error, KeySetUnusable) else type(error).__name__,
                 old_keys_stay=self._keys is not None,
             )
+            self._on_fetch(False)
             return False
+        self._on_fetch(True)
         return True
 
 
@@ -165,7 +170,10 @@ class KeySetFile:
 
 @asynccontextmanager
 async def open_key_set(
-    url: str, ca_file: Path | None, algorithms: Sequence[str]
+    url: str,
+    ca_file: Path | None,
+    algorithms: Sequence[str],
+    on_fetch: Callable[[bool], None] = lambda _: None,
 ) -> AsyncIterator[FetchedKeySet]:
     """The keys at this address, kept fresh until the context ends. Does not wait for them.
 
@@ -173,8 +181,9 @@ async def open_key_set(
         url: of the key set, http or https.
         ca_file: in PEM form; alone vouches for the server, in the place of the system's authorities.
         algorithms: those that are allowed.
+        on_fetch: told of each fetch whether it gave usable keys.
     """
-    keys = FetchedKeySet(lambda: fetch(url, ca_file), algorithms)
+    keys = FetchedKeySet(lambda: fetch(url, ca_file), algorithms, on_fetch=on_fetch)
     keeping_fresh = asyncio.create_task(keys.keep_fresh(), context=contextvars.Context())
     try:
         yield keys

@@ -18,6 +18,7 @@ from service.settings.auth_service import AuthServiceSettings, auth_service_cont
 from service.settings.listener import ListenerSettings
 from service.settings.livekit import LiveKitSettings, livekit_contradictions
 from service.settings.names import misspelt
+from service.settings.observability import ObservabilitySettings
 from service.settings.oidc import OidcSettings
 from service.settings.values import WORDS, Flag
 
@@ -44,7 +45,14 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-class Settings(ListenerSettings, LiveKitSettings, ApiSecretSettings, AuthServiceSettings, OidcSettings):
+class Settings(
+    ListenerSettings,
+    LiveKitSettings,
+    ApiSecretSettings,
+    AuthServiceSettings,
+    OidcSettings,
+    ObservabilitySettings,
+):
     """The settings of one service process, checked. Secrets have a masked repr."""
 
     model_config = ConfigDict(

@@ -16,8 +16,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
 from service.errors import RequestMalformed
-from service.server import SERVICE_NAME, AddressInUse, running_server
+from service.server import SERVICE_NAME, running_server
 from service.settings import load
+from service.start_errors import AddressInUse
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.service.grpc_calls import LIST_ROOMS, bearer, call, get_room
 from tests.support.livekit_calls import Fault

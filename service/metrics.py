@@ -1,0 +1,122 @@
+"""Owns all metrics of the service: their names, labels and meaning, in a registry of their own.
+
+What happens is told here by plain calls, one method for each kind of event: whoever tells is handed such a
+method and knows nothing of Prometheus. `service.metrics_listener` shows the registry.
+
+No label holds the name of a room or the id of a tenant. Each label has few values, which are known beforehand
+and there from the start, so that a rate can be told from the first event on.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, PlatformCollector, ProcessCollector
+
+from service.ownership import Ownerless
+
+_NAMESPACE: Final = "tenantrooms"
+
+
+class Metrics:
+    """What this process has counted and seen.
+
+    Args:
+        clock: Unix time in seconds.
+
+    Attributes:
+        registry: holds all of it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        Info("build", "What runs.", namespace=_NAMESPACE, registry=registry).info({"version": _version()})
+        self._rooms = _RoomGauges.of(registry)
+        self._reloads = _counter(registry, "reloads", "Changes of files, taken up or refused.")
+        self._reload_successful = _gauge(
+            registry, "reload_last_successful", "1 if the last change of files was taken up, 0 if it was not."
+        )
+        self._reloaded_at = _time(registry, "reload_last_success", "what the files say was last taken up")
+        self._key_set_fetches = _counter(
+            registry, "key_set_fetches", "Fetches of the identity provider's keys."
+        )
+        self._key_set_fetched_at = _time(
+            registry, "key_set_last_success", "the identity provider's keys were last fetched"
+        )
+        self._audit_records = _counter(registry, "audit_records", "Records of reads by operators.")
+        self._reload_successful.set(1)  # what is read at start is good, or there is no start
+        self._reloaded_at.set(clock())
+
+    def rooms_scanned(self, owned: int, ownerless: Mapping[Ownerless, int]) -> None:
+        """All rooms were read.
+
+        Args:
+            owned: how many have an owner.
+            ownerless: how many have none, by reason; a reason that is missing has no room.
+        """
+        self._rooms.owned.set(owned)
+        self._rooms.unowned.set(sum(ownerless.values()))
+        for reason, gauge in self._rooms.by_reason.items():
+            gauge.set(ownerless.get(reason, 0))
+        self._rooms.scanned_at.set(self._clock())
+
+    def reloaded(self, success: bool) -> None:
+        """Changed files were taken up, or refused."""
+        self._reloads[success].inc()
+        self._reload_successful.set(success)
+        if success:
+            self._reloaded_at.set(self._clock())
+
+    def key_set_fetched(self, success: bool) -> None:
+        """The identity provider's keys were fetched, or could not be."""
+        self._key_set_fetches[success].inc()
+        if success:
+            self._key_set_fetched_at.set(self._clock())
+
+    def audit_recorded(self, success: bool) -> None:
+        """An operator's read was written into the audit log, or could not be."""
+        self._audit_records[success].inc()
+
+
+class _RoomGauges(NamedTuple):
+    owned: Gauge
+    unowned: Gauge
+    by_reason: Mapping[Ownerless, Gauge]
+    scanned_at: Gauge
+
+    @classmethod
+    def of(cls, registry: CollectorRegistry) -> "_RoomGauges":
+        rooms = _gauge(registry, "rooms", "Rooms, by whether they have an owner.", "owner")
+        ownerless = _gauge(registry, "ownerless_rooms", "Rooms without an owner, by why.", "reason")
+        return cls(
+            rooms.labels("tenant"),
+            rooms.labels("nobody"),
+            {reason: ownerless.labels(reason.value) for reason in Ownerless},
+            _time(registry, "scan_last_success", "all rooms were last read; the counts are of then"),
+        )
+
+
+def _counter(registry: CollectorRegistry, name: str, meaning: str) -> Mapping[bool, Counter]:
+    """A counter of what succeeds (True) or fails."""
+    counter = Counter(name, meaning, ["outcome"], namespace=_NAMESPACE, registry=registry)
+    return {True: counter.labels("success"), False: counter.labels("failure")}
+
+
+def _gauge(registry: CollectorRegistry, name: str, meaning: str, *labels: str) -> Gauge:
+    return Gauge(name, meaning, labels, namespace=_NAMESPACE, registry=registry)
+
+
+def _time(registry: CollectorRegistry, name: str, event: str) -> Gauge:
+    meaning = f"When {event}, in Unix seconds; 0 is never."
+    return _gauge(registry, f"{name}_timestamp_seconds", meaning)
+
+
+def _version() -> str:
+    try:
+        return version("tenantrooms")
+    except PackageNotFoundError:  # run from a clone that is not installed
+        return "unknown"
