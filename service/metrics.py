@@ -96,7 +96,7 @@ class _RoomGauges(NamedTuple):
             rooms.labels("tenant"),
             rooms.labels("nobody"),
             {reason: ownerless.labels(reason.value) for reason in Ownerless},
-            _time(registry, "scan_last_success", "all rooms were last read; the counts are of then"),
+            _time(registry, "scan_last_success", "all rooms, which are counted above, were last read"),
         )
 
 

@@ -89,12 +89,19 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         _log.warning(warning)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        metrics_port = None
         if settings.metrics_listen is not None:
-            await stack.enter_async_context(open_metrics_listener(metrics.registry, settings.metrics_listen))
+            listener = open_metrics_listener(metrics.registry, settings.metrics_listen)
+            metrics_port = await stack.enter_async_context(listener)
         server, health, take_up = await stack.enter_async_context(running_server(settings, metrics))
         reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
         reloading = asyncio.create_task(reloader.run(files.changes()))
-        _log.info("serving", address=settings.grpc_listen, livekit=settings.livekit_configured)
+        _log.info(
+            "serving",
+            address=settings.grpc_listen,
+            livekit=settings.livekit_configured,
+            metrics_port=metrics_port,
+        )
         await stop.first.wait()
         reloading.cancel()
         _log.info("draining", seconds=settings.drain_seconds)

@@ -1,9 +1,13 @@
 """Owns the settings of what operators see: metrics, and the log of their own reads."""
 
+import re
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field
+
+
+_HOST_PORT: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})")
 
 
 class HostPort(NamedTuple):
@@ -17,13 +21,10 @@ class HostPort(NamedTuple):
 
 
 def _host_port(value: str) -> HostPort:
-    host, _, port = value.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not host or (":" in host and not bracketed) or any(map(str.isspace, host)):
-        raise ValueError("is not host:port")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("is not host:port")
-    return HostPort(host[1:-1] if bracketed else host, int(port))
+    parts = _HOST_PORT.fullmatch(value)
+    if parts is None or int(parts["port"]) > 65535:
+        raise ValueError("is not host:port, an IPv6 host in brackets")
+    return HostPort(parts["ipv6"] or parts["host"], int(parts["port"]))
 
 
 def _path(value: str) -> Path:

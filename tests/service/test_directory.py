@@ -9,7 +9,7 @@ from service.auth.principal import AllRooms, OneTenant, TenantId
 from service.consistency import Consistency
 from service.directory import Directory, OwnedRoom, UnconfiguredDirectory
 from service.errors import LiveKitFailed, LiveKitNotConfigured
-from service.ownership import Ownerless
+from service.ownership import Ownerless, owner_of
 from tests.service.recorded_rooms import RecordedLiveKit, room
 
 ACME = OneTenant(TenantId("acme"))
@@ -44,6 +44,22 @@ async def test_the_owner_is_whoever_the_given_rule_names() -> None:
     found = await directory.room("a")
     assert found is not None
     assert found.owner == '{"auth_id": "acme"}'
+
+
+async def test_each_reading_of_all_rooms_is_told_with_its_counts_whoever_asked() -> None:
+    told: list[tuple[int, dict[Ownerless, int]]] = []
+    livekit = RecordedLiveKit(
+        room("a", "acme"), room("b", "globex"), room("c"), room("d"), room("e", metadata='{"auth_id":')
+    )
+    directory = Directory(livekit, owner_of, lambda owned, ownerless: told.append((owned, dict(ownerless))))
+    await directory.rooms(ACME, Consistency.FULL)
+    livekit.rooms.clear()
+    await directory.rooms(AllRooms(), Consistency.FULL)
+    await directory.room("a")
+    livekit.failures[4] = LiveKitFailed("down")
+    with pytest.raises(LiveKitFailed):
+        await directory.rooms(ACME, Consistency.FULL)
+    assert told == [(2, {Ownerless.NO_METADATA: 2, Ownerless.NOT_JSON: 1}), (0, {})]
 
 
 async def test_participants_are_passed_on() -> None:

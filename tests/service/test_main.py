@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
+import aiohttp
 import grpc
 import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.service.grpc_calls import get_room
+from tests.service.grpc_calls import LIST_ROOMS, bearer, call, get_room
+from tests.support.identity_provider import IdentityProviderDouble, ec_key
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.livekit_faults import Hang
 
@@ -30,6 +32,7 @@ class Service:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.lines: list[str] = []
+        self.metrics_port: int | None = None
 
     @classmethod
     async def start(cls, **environment: str) -> Self:
@@ -75,7 +78,7 @@ async def running(**environment: str) -> AsyncIterator[Service]:
     """A service that has begun to serve; killed at the end unless it has ended by itself."""
     service = await Service.start(**environment)
     try:
-        await service.logs("serving")
+        service.metrics_port = (await service.logs("serving")).get("metrics_port")
         yield service
     finally:
         if service.process.returncode is None:
@@ -130,6 +133,64 @@ async def test_a_taken_port_is_named_with_the_setting_that_moves_it() -> None:
     assert f"Cannot listen on {address}" in service.said
     assert "TENANTROOMS_GRPC_LISTEN" in service.said
     assert "Traceback" not in service.said
+
+
+async def test_a_taken_metrics_port_is_named_with_the_setting_that_moves_it(address: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        metrics = f"127.0.0.1:{taken.getsockname()[1]}"
+        service = await Service.start(TENANTROOMS_GRPC_LISTEN=address, TENANTROOMS_METRICS_LISTEN=metrics)
+        assert await service.ended() == 2
+    assert f"Cannot listen on {metrics}" in service.said
+    assert "TENANTROOMS_METRICS_LISTEN" in service.said
+    assert "Traceback" not in service.said
+
+
+async def test_an_audit_log_that_cannot_be_written_keeps_it_from_starting(
+    address: str, tmp_path: Path
+) -> None:
+    service = await Service.start(TENANTROOMS_GRPC_LISTEN=address, TENANTROOMS_AUDIT_LOG=str(tmp_path))
+    assert await service.ended() == 2
+    assert "TENANTROOMS_AUDIT_LOG names a file that cannot be written" in service.said
+    assert "Traceback" not in service.said
+
+
+async def test_metrics_show_scans_fetches_and_reloads(
+    address: str, tmp_path: Path, livekit_double: LiveKitDouble
+) -> None:
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text(json.dumps([{"id": "acme", "secret": CANARY}]))
+    for name, owner in (("a", "acme"), ("b", "globex"), ("c", None)):
+        livekit_double.put_room(name, owner=owner)
+    environment = in_front_of(livekit_double, address)
+    del environment["AUTH_API_SECRET"]
+    async with (
+        IdentityProviderDouble([ec_key("k")]) as provider,
+        running(
+            **environment,
+            AUTH_API_SECRETS_JSON_FILE=str(secrets),
+            TENANTROOMS_METRICS_LISTEN="127.0.0.1:0",
+            TENANTROOMS_OIDC_ISSUER="https://idp.example",
+            TENANTROOMS_OIDC_AUDIENCE="rooms",
+            TENANTROOMS_OIDC_TENANT_CLAIM="org",
+            TENANTROOMS_OIDC_JWKS_URL=provider.jwks_url,
+        ) as service,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        metrics = f"http://127.0.0.1:{service.metrics_port}/metrics"
+        assert (await call(channel, LIST_ROOMS, metadata=bearer(CANARY))).code is StatusCode.OK
+        secrets.write_text("broken")
+        await service.logs("changed files are not taken up, what was read before stays in use")
+        async with aiohttp.ClientSession() as session, session.get(metrics) as answer:
+            shown = await answer.text()
+    assert {
+        'tenantrooms_rooms{owner="tenant"} 2.0',
+        'tenantrooms_rooms{owner="nobody"} 1.0',
+        'tenantrooms_ownerless_rooms{reason="no_metadata"} 1.0',
+        'tenantrooms_reloads_total{outcome="failure"} 1.0',
+        "tenantrooms_reload_last_successful 0.0",
+        'tenantrooms_key_set_fetches_total{outcome="success"} 1.0',
+    } <= set(shown.splitlines())
+    assert not any(word in shown for word in ("acme", "globex", CANARY))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -22,7 +22,8 @@ class State:
         self.loads: list[Settings | Exception] = []
         self.refuses: Exception | None = None
         self.taken_up: list[Settings] = []
-        self.reloader = Reloader(self._load, self._take_up)
+        self.told: list[bool] = []
+        self.reloader = Reloader(self._load, self._take_up, self.told.append)
 
     def _load(self) -> Settings:
         loaded = self.loads.pop(0)
@@ -37,6 +38,10 @@ class State:
 
     @property
     def counts(self) -> tuple[int, int]:
+        assert (self.told.count(True), self.told.count(False)) == (
+            self.reloader.reloads,
+            self.reloader.failures,
+        )
         return self.reloader.reloads, self.reloader.failures
 
 

@@ -37,6 +37,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.grpc_listen == "127.0.0.1:50051"
     assert settings.reflection is True
     assert settings.list_consistency is Consistency.FULL
+    assert settings.metrics_listen is None
+    assert settings.audit_log is None
 
 
 GOOD: dict[str, tuple[dict[str, str], str, Any]] = {
@@ -76,6 +78,9 @@ GOOD: dict[str, tuple[dict[str, str], str, Any]] = {
     ),
     "a Unix socket": ({"TENANTROOMS_GRPC_LISTEN": "unix:/run/t.sock"}, "grpc_listen", "unix:/run/t.sock"),
     "every interface": ({"TENANTROOMS_GRPC_LISTEN": "[::]:50051"}, "grpc_listen", "[::]:50051"),
+    "metrics": ({"TENANTROOMS_METRICS_LISTEN": "0.0.0.0:9464"}, "metrics_listen", ("0.0.0.0", 9464)),
+    "metrics on IPv6": ({"TENANTROOMS_METRICS_LISTEN": "[::1]:0"}, "metrics_listen", ("::1", 0)),
+    "an audit log": ({"TENANTROOMS_AUDIT_LOG": "a/b.log"}, "audit_log", Path("a/b.log")),
     "reflection off": ({"TENANTROOMS_REFLECTION": "no"}, "reflection", False),
     "low latency": (
         {"TENANTROOMS_LIST_CONSISTENCY": "minimize_latency"},
@@ -121,6 +126,11 @@ BAD_VALUES: dict[str, list[str]] = {
             CANARY,
         ),
     ],
+    "TENANTROOMS_METRICS_LISTEN": [
+        *("", "9464", ":9464", "lk", "lk:", "lk:http", "lk:65536", "lk:\u0661", "::1:9464", "l k:1", "[]:1"),
+        *("unix:/s", CANARY),
+    ],
+    "TENANTROOMS_AUDIT_LOG": ["", f"{CANARY}\0"],
     "AUTH_REQUIRED": ["", "on", "off", " true", "2", CANARY],
     "AUTH_API_SECRETS_JSON": [
         "",

@@ -530,3 +530,13 @@ async def test_a_file_that_stays_as_it_is_is_not_read_again(
     await verifier.verify(OLD.token())
     monkeypatch.setattr(Path, "open", None)
     assert await verifier.verify(OLD.token()) == OF_ACME
+
+
+async def test_each_fetch_is_told_by_whether_it_gave_keys(double: IdentityProviderDouble) -> None:
+    told: list[bool] = []
+    keys = FetchedKeySet(lambda: fetch(double.jwks_url), RULES.algorithms, on_fetch=told.append)
+    answers = [an_answer(500), an_answer(200, b"no keys"), broken_off(b"{"), None]
+    for answer in answers:
+        double.answer = answer
+        await keys._refresh()
+    assert told == [False, False, False, True]
