@@ -1,6 +1,7 @@
 """Owns the translation between the contract's messages and the use cases. No rule lives here.
 
-Step before: `service.authentication` has put the caller in `PRINCIPAL`. Step after: `service.rooms`.
+Step before: `service.authentication` has put the caller in `PRINCIPAL`, and `service.audit` records what
+operators do. Step after: `service.rooms`.
 """
 
 import asyncio

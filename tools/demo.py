@@ -117,7 +117,10 @@ async def _bring_up(
     settings.logs.mkdir(parents=True, exist_ok=True)
     for name in LOGS:
         (settings.logs / name).write_bytes(b"")
-    service_settings = dict(settings.settings)
+    service_settings = {
+        **settings.settings,
+        "TENANTROOMS_METRICS_LISTEN": f"127.0.0.1:{settings.metrics_port}",
+    }
     livekit: LiveKitServer | None = None
     guest: Guest | None = None
     if binary:
@@ -163,6 +166,7 @@ def _print_addresses(settings: DemoSettings, stack: Stack, livekit: LiveKitServe
         "REST": f"{stack.url}/livekit/rooms",
         "API page": f"{stack.url}/docs",
         "gRPC": f"{stack.grpc_address}  (protos/tenantrooms/v1/tenant_rooms.proto)",
+        "Metrics": f"http://127.0.0.1:{settings.metrics_port}/metrics",
         "LiveKit": livekit.ws_url if livekit else f"{settings.livekit_url} (yours; nothing is changed there)",
         "Logs": f"{logs.relative_to(ROOT) if logs.is_relative_to(ROOT) else logs}/",
     }

@@ -26,6 +26,7 @@ OWN_SECRETS: Final = frozenset(
 SET_BY_DEMO: Final = {
     "TENANTROOMS_GRPC_LISTEN": "set DEMO_GRPC_PORT instead",
     "TENANTROOMS_GRPC_TARGET": "set DEMO_GRPC_PORT instead",
+    "TENANTROOMS_METRICS_LISTEN": "set DEMO_METRICS_PORT instead",
 }
 LIVEKIT_KEY, LIVEKIT_SECRET = "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"
 
@@ -59,6 +60,7 @@ class DemoSettings:
     host: str
     port: int
     grpc_port: int
+    metrics_port: int
     livekit_port: int
     livekit_url: str | None
     tenants: tuple[Caller, ...]
@@ -73,7 +75,7 @@ class DemoSettings:
         env = {name: value for name, value in env.items() if value}
         problems = [f"{name}: {hint}" for name, hint in SET_BY_DEMO.items() if name in env]
         own_livekit = "LIVEKIT_URL" in env
-        wanted = {"PORT": 3001, "DEMO_GRPC_PORT": 50051}
+        wanted = {"PORT": 3001, "DEMO_GRPC_PORT": 50051, "DEMO_METRICS_PORT": 0}
         if not own_livekit:
             wanted["DEMO_LIVEKIT_PORT"] = 7880
         host = env.get("HOST", "127.0.0.1")
@@ -97,6 +99,7 @@ class DemoSettings:
             host=host,
             port=ports["PORT"],
             grpc_port=ports["DEMO_GRPC_PORT"],
+            metrics_port=ports["DEMO_METRICS_PORT"],
             livekit_port=ports.get("DEMO_LIVEKIT_PORT", 0),
             livekit_url=env.get("LIVEKIT_URL"),
             tenants=tuple(caller for caller in callers if not caller.is_operator),

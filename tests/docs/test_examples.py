@@ -1,6 +1,7 @@
 """The programs in docs/examples and the Python in the docs do what they say, on the running TenantRooms."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -27,6 +28,7 @@ from tools.stack import IMPORT_ROOTS, Stack
 AUTH_SERVICE = ROOT / "docs/examples/auth_service.py"
 IDENTITY_PROVIDER = ROOT / "docs/examples/local_identity_provider.py"
 REPORT = ROOT / "docs/examples/room_report.py"
+OWNERLESS = ROOT / "docs/examples/ownerless_rooms.py"
 REST = ROOT / "docs/examples/rest_rooms.py"
 DOCUMENTED_TARGET = "127.0.0.1:50051"
 SECRETS = """[
@@ -106,6 +108,32 @@ async def test_an_operator_reports_for_the_tenant_it_names(stack: Stack) -> None
     ended = await run(REPORT, stack.grpc_address, "--tenant", "globex", TENANTROOMS_TOKEN="operator-secret")
     assert (ended.status, ended.err) == (0, "")
     assert [line.partition(":")[0] for line in ended.out.splitlines()] == ["support-desk"]
+
+
+@pytest.mark.usefixtures("rooms")
+async def test_rooms_without_an_owner_are_found_and_the_guide_gives_one_to_its_tenant(
+    stack: Stack, real_livekit: RealLiveKit, livekit_server: LiveKitServer
+) -> None:
+    await real_livekit.create_room("lobby", metadata='{"title": "Lobby"}')
+    await real_livekit.create_room("plain")
+    ended = await run(OWNERLESS, stack.grpc_address, TENANTROOMS_TOKEN="operator-secret")
+    assert (ended.status, ended.err) == (0, "")
+    assert [line.split()[:2] for line in ended.out.splitlines()] == [
+        ["no_auth_id", "'lobby'"],
+        ["no_metadata", "'plain'"],
+    ]
+    (program,) = fences("docs/how-to/find-ownerless-rooms.md", "python")
+    ended = await run(
+        "-",
+        program=program,
+        LIVEKIT_URL=livekit_server.ws_url,
+        LIVEKIT_API_KEY=livekit_server.api_key,
+        LIVEKIT_API_SECRET=livekit_server.api_secret,
+    )
+    assert (ended.status, ended.out, ended.err) == (0, "", "")
+    async with TenantRoomsClient(stack.grpc_address, token="acme-secret") as client:
+        room = (await client.get_room("lobby")).room
+    assert json.loads(room.metadata) == {"title": "Lobby", "auth_id": "acme"}
 
 
 @pytest.mark.parametrize(

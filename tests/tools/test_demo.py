@@ -126,6 +126,11 @@ async def test_the_screen_shows_each_callers_real_answers_and_ctrl_c_leaves_noth
         status, body = await ask(printed, title)
         assert (status, {room["name"] for room in json.loads(body)["rooms"]}) == (200, names)
 
+    metrics = re.search(r"^  Metrics +(http://\S+)$", printed, re.MULTILINE)
+    assert metrics, printed
+    async with aiohttp.ClientSession() as session, session.get(metrics[1]) as response:
+        assert 'tenantrooms_rooms{owner="tenant"} 5.0' in (await response.text()).splitlines()
+
     details = answers(printed)["Tenant acme looks into one of its rooms"]
     assert (details["name"], details["num_participants"]) == ("reception", 1)
     assert [(guest["identity"], guest["state"]) for guest in details["participants"]] == [

@@ -9,7 +9,7 @@ import pytest
 
 from tools.demo_settings import DemoSettings, DemoSettingsError
 
-FREE = {"PORT": "0", "DEMO_GRPC_PORT": "0", "DEMO_LIVEKIT_PORT": "0"}
+FREE = {"PORT": "0", "DEMO_GRPC_PORT": "0", "DEMO_LIVEKIT_PORT": "0", "DEMO_METRICS_PORT": "0"}
 OWN_LIVEKIT = {
     "LIVEKIT_URL": "wss://livekit.example.invalid",
     "LIVEKIT_API_KEY": "k",
@@ -44,8 +44,8 @@ def test_the_wall_is_closed_whatever_the_environment_says() -> None:
 
 def test_zero_asks_for_a_free_port() -> None:
     settings = DemoSettings.from_env(FREE)
-    ports = {settings.port, settings.grpc_port, settings.livekit_port}
-    assert len(ports) == 3
+    ports = {settings.port, settings.grpc_port, settings.livekit_port, settings.metrics_port}
+    assert len(ports) == 4
     assert 0 not in ports
 
 
