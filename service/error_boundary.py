@@ -44,6 +44,7 @@ CODES: Final[Mapping[type[errors.DomainError], StatusCode]] = {
     errors.LiveKitUnavailable: StatusCode.UNAVAILABLE,
     errors.LiveKitTimedOut: StatusCode.DEADLINE_EXCEEDED,
     errors.LiveKitFailed: StatusCode.INTERNAL,
+    errors.LiveKitRefused: StatusCode.INTERNAL,
     errors.AuthServiceUnavailable: StatusCode.UNAVAILABLE,
     errors.AuthServiceTimedOut: StatusCode.DEADLINE_EXCEEDED,
     errors.AuthServiceFailed: StatusCode.INTERNAL,

@@ -130,6 +130,10 @@ class LiveKitFailed(DomainError):
     text = "LiveKit could not answer the request"
 
 
+class LiveKitRefused(LiveKitFailed):
+    """LiveKit does not accept the service's own API key."""
+
+
 class AuthServiceUnavailable(DomainError):
     """The auth service or identity provider could not be reached."""
 

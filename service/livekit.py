@@ -5,22 +5,22 @@ bytes. What comes back is LiveKit's own messages; who may see them is decided el
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError, Message
-from livekit.protocol.models import ParticipantInfo, Room
+from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.room import (
     ListParticipantsRequest,
     ListParticipantsResponse,
     ListRoomsRequest,
-    ListRoomsResponse,
 )
 
-from service.errors import LiveKitFailed, LiveKitUnavailable, RoomNotFound
+from service.errors import LiveKitFailed, LiveKitRefused, LiveKitUnavailable, RoomNotFound
 from service.livekit_tokens import AccessTokens
+from service.room_records import room_records
 
 # What a proxy in front of LiveKit says when LiveKit is away, and what LiveKit says when its store is.
 _AWAY: Final = frozenset(
@@ -34,8 +34,6 @@ _AWAY: Final = frozenset(
 _LOGGED_CHARACTERS: Final = 200
 # More than any Twirp error has, and little enough to be parsed at once.
 _ERROR_BYTES_READ: Final = 16 * 1024
-
-_Answer = TypeVar("_Answer", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +71,16 @@ class LiveKit:
         self._transport = transport
         self._tokens = tokens
 
-    async def list_all_rooms(self) -> list[Room]:
-        """Every room of the deployment, in no order.
+    async def list_all_rooms(self) -> Sequence[bytes]:
+        """The record of every room of the deployment, in no order: the bytes of one `livekit.Room` each.
 
         Raises:
             LiveKitUnavailable, LiveKitFailed: as the transport, or LiveKit answered with an error.
         """
         return await self._list_rooms(ListRoomsRequest())
 
-    async def list_rooms_named(self, names: Collection[str]) -> dict[str, Room]:
-        """Those of the named rooms that exist, by name; a name that was not asked for is dropped.
+    async def list_rooms_named(self, names: Collection[str]) -> Sequence[bytes]:
+        """The records of those of the named rooms that exist, in no order; others may be among them.
 
         Raises:
             ValueError: no names were given, which LiveKit would take to mean all rooms.
@@ -90,15 +88,7 @@ class LiveKit:
         """
         if not names:
             raise ValueError("an empty list of names means every room to LiveKit")
-        wanted = dict.fromkeys(names)
-        found: dict[str, Room] = {}
-        for room in await self._list_rooms(ListRoomsRequest(names=wanted)):
-            if room.name not in wanted:
-                continue
-            if room.name in found:
-                raise LiveKitFailed("ListRooms: one name, two rooms")
-            found[room.name] = room
-        return found
+        return await self._list_rooms(ListRoomsRequest(names=dict.fromkeys(names)))
 
     async def list_participants(self, room_name: str) -> list[ParticipantInfo]:
         """Who is in this room; an empty list also where there is no such room.
@@ -107,34 +97,32 @@ class LiveKit:
             RoomNotFound: LiveKit says that there is no such room.
             LiveKitUnavailable, LiveKitFailed: as `list_all_rooms`.
         """
-        answer = await self._call(
-            "ListParticipants",
-            self._tokens.for_room(room_name),
-            ListParticipantsRequest(room=room_name),
-            ListParticipantsResponse,
+        body = await self._call(
+            "ListParticipants", self._tokens.for_room(room_name), ListParticipantsRequest(room=room_name)
         )
-        return list(answer.participants)
+        try:
+            return list(ListParticipantsResponse.FromString(body).participants)
+        except DecodeError as error:
+            raise LiveKitFailed(
+                f"ListParticipants: {len(body)} bytes that are no ListParticipantsResponse"
+            ) from error
 
-    async def _list_rooms(self, request: ListRoomsRequest) -> list[Room]:
-        answer = await self._call("ListRooms", self._tokens.for_listing(), request, ListRoomsResponse)
-        return list(answer.rooms)
+    async def _list_rooms(self, request: ListRoomsRequest) -> Sequence[bytes]:
+        return room_records(await self._call("ListRooms", self._tokens.for_listing(), request))
 
-    async def _call(self, method: str, token: str, request: Message, answer_type: type[_Answer]) -> _Answer:
+    async def _call(self, method: str, token: str, request: Message) -> bytes:
         answer = await self._transport.post(method, token, request.SerializeToString())
         if answer.status != HTTPStatus.OK:
             raise _failure(method, token, answer)
         if answer.media_type != "application/protobuf":
             raise LiveKitFailed(f"{method}: answered with {answer.media_type!r} instead of protobuf")
-        try:
-            return answer_type.FromString(answer.body)
-        except DecodeError as error:
-            raise LiveKitFailed(f"{method}: {len(answer.body)} bytes that are no {method}Response") from error
+        return answer.body
 
 
 def _failure(method: str, token: str, answer: TwirpAnswer) -> Exception:
     """The domain error for an answer that is not 200. Its text is for the log."""
     if answer.status == HTTPStatus.UNAUTHORIZED:  # its text quotes the key and the token: it is left out
-        return LiveKitFailed(
+        return LiveKitRefused(
             f"{method}: HTTP 401; LiveKit refused our API key: compare LIVEKIT_API_KEY and "
             "LIVEKIT_API_SECRET with LiveKit's own keys, and both clocks with each other"
         )

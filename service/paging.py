@@ -15,8 +15,8 @@ from typing import Final
 
 from service.auth.principal import AllRooms, OneTenant, Scope
 from service.consistency import Consistency
-from service.directory import OwnedRoom
 from service.errors import PageSizeInvalid, PageTokenInvalid
+from service.room_index import ListedRoom
 
 DEFAULT_PAGE_SIZE: Final = 1_000
 LARGEST_PAGE_SIZE: Final = 50_000
@@ -26,8 +26,8 @@ _BINDING_BYTES: Final = 16
 
 
 def cut_page(
-    rooms: Sequence[OwnedRoom], page_size: int, page_token: str, scope: Scope, consistency: Consistency
-) -> tuple[Sequence[OwnedRoom], str]:
+    rooms: Sequence[ListedRoom], page_size: int, page_token: str, scope: Scope, consistency: Consistency
+) -> tuple[Sequence[ListedRoom], str]:
     """One page of these rooms, which are sorted by name, and the token of the next; empty at the end.
 
     Raises:
@@ -36,10 +36,10 @@ def cut_page(
     start = 0
     if page_token:
         last_shown = _name_in(page_token, scope, consistency)
-        start = bisect_right(rooms, last_shown, key=lambda owned: owned.room.name)
+        start = bisect_right(rooms, last_shown, key=lambda room: room.name)
     page = rooms[start : start + page_size]
     more = start + len(page) < len(rooms)
-    return page, _token_after(page[-1].room.name, scope, consistency) if more else ""
+    return page, _token_after(page[-1].name, scope, consistency) if more else ""
 
 
 def checked_page_size(requested: int) -> int:

@@ -11,10 +11,11 @@ from livekit.protocol.models import ParticipantInfo, Room
 
 from service.auth.principal import Principal, Scope, scope_of
 from service.consistency import Consistency
-from service.directory import OwnedRoom
 from service.errors import RoomNameBlank, RoomNameTooLong, RoomNotFound
+from service.named_rooms import OwnedRoom
 from service.ownership import may_see, same_owner
 from service.paging import check_page_token, checked_page_size, cut_page
+from service.room_index import ListedRoom
 
 MAX_ROOM_NAME_BYTES: Final = 256
 """LiveKit's own limit."""
@@ -23,7 +24,7 @@ MAX_ROOM_NAME_BYTES: Final = 256
 class RoomDirectory(Protocol):
     """What is known of LiveKit's rooms: `service.directory`."""
 
-    async def rooms(self, scope: Scope, consistency: Consistency) -> Sequence[OwnedRoom]:
+    async def rooms(self, scope: Scope, consistency: Consistency) -> Sequence[ListedRoom]:
         """The rooms that this scope may see, sorted by name."""
         ...
 
@@ -40,7 +41,7 @@ class RoomDirectory(Protocol):
 class RoomPage:
     """Rooms sorted by name, and the token of the next page; empty when this is the last."""
 
-    rooms: Sequence[Room]
+    rooms: Sequence[ListedRoom]
     next_page_token: str
 
 
@@ -86,7 +87,7 @@ class Rooms:
 
         rooms = await self._directory.rooms(scope, consistency)
         page, next_page_token = cut_page(rooms, page_size, page_token, scope, consistency)
-        return RoomPage([owned.room for owned in page], next_page_token)
+        return RoomPage(page, next_page_token)
 
     async def get(self, principal: Principal, tenant_id: str | None, room_name: str) -> RoomDetails:
         """One room with its participants, both of the same life of the room and under the same owner.

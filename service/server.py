@@ -29,7 +29,7 @@ from service.ownership import owner_of
 from service.reloading import Generations, Reloader
 from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
-from service.servicer import Servicer
+from service.servicer import Servicer, room_summary
 from service.settings import Settings, SettingsError, load
 from service.start_errors import AddressInUse
 from service.watched_files import WatchedFiles
@@ -187,7 +187,17 @@ async def _open_directory(
     async with open_transport(
         settings.livekit_url, settings.livekit_timeout_seconds, settings.livekit_max_response_bytes
     ) as transport:
-        yield Directory(LiveKit(transport, tokens), owner_of, metrics.rooms_scanned)
+        directory = Directory(
+            LiveKit(transport, tokens),
+            owner_of,
+            room_summary,
+            settings.index_interval_seconds,
+            metrics.rooms_scanned,
+        )
+        try:
+            yield directory
+        finally:
+            await directory.close()
 
 
 class _Signals:

@@ -4,7 +4,6 @@ Step before: `service.authentication` has put the caller in `PRINCIPAL`, and `se
 operators do. Step after: `service.rooms`.
 """
 
-import asyncio
 from typing import Final
 
 import grpc
@@ -15,11 +14,12 @@ from service.authentication import PRINCIPAL
 from service.consistency import Consistency
 from service.errors import ConsistencyInvalid
 from service.rooms import Rooms
+from service.turns import Turns
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer
 
-_ROOMS_PER_TURN: Final = 2_000
-"""Rooms that are made into messages before other calls get their turn: some 5 ms."""
+_ROOMS_PER_STEP: Final = 250
+"""Rooms that are made into messages between two looks at the clock: 1.5 ms, if none was before."""
 
 _CONSISTENCIES: Final = {
     pb.CONSISTENCY_UNSPECIFIED: None,
@@ -47,12 +47,12 @@ class Servicer(TenantRoomsServicer):
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
 
-    async def ListRooms(
+    async def ListRooms(  # type: ignore[override]  # encoded already, which the error boundary lets be
         self,
         request: pb.ListRoomsRequest,
         context: grpc.aio.ServicerContext[pb.ListRoomsRequest, pb.ListRoomsResponse],
-    ) -> pb.ListRoomsResponse:
-        """One page of the caller's rooms."""
+    ) -> bytes:
+        """One page of the caller's rooms, encoded."""
         if request.consistency not in _CONSISTENCIES:
             raise ConsistencyInvalid
         page = await self._rooms.list(
@@ -62,12 +62,13 @@ class Servicer(TenantRoomsServicer):
             request.page_token,
             _CONSISTENCIES[request.consistency],
         )
-        answer = pb.ListRoomsResponse(next_page_token=page.next_page_token)
-        for start in range(0, len(page.rooms), _ROOMS_PER_TURN):
-            if start:
-                await asyncio.sleep(0)
-            answer.rooms.extend(map(_summary_message, page.rooms[start : start + _ROOMS_PER_TURN]))
-        return answer
+        turns = Turns()
+        parts: list[bytes] = []
+        for start in range(0, len(page.rooms), _ROOMS_PER_STEP):
+            parts += [room.summary for room in page.rooms[start : start + _ROOMS_PER_STEP]]
+            await turns.pass_on()
+        parts.append(pb.ListRoomsResponse(next_page_token=page.next_page_token).SerializeToString())
+        return b"".join(parts)
 
     async def GetRoom(
         self,
@@ -85,13 +86,15 @@ class Servicer(TenantRoomsServicer):
         )
 
 
-def _summary_message(room: Room) -> pb.RoomSummary:
-    return pb.RoomSummary(
+def room_summary(room: Room) -> bytes:
+    """A `ListRoomsResponse` with this room alone, encoded: encoded messages that are joined are one."""
+    summary = pb.RoomSummary(
         name=room.name,
         sid=room.sid,
         num_participants=room.num_participants,
         creation_time=_timestamp(room.creation_time, room.creation_time_ms),
     )
+    return pb.ListRoomsResponse(rooms=[summary]).SerializeToString()
 
 
 def _room_message(room: Room) -> pb.Room:

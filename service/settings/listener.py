@@ -12,4 +12,5 @@ class ListenerSettings(BaseModel):
     grpc_listen: ListenAddress = Field("127.0.0.1:50051", alias="TENANTROOMS_GRPC_LISTEN")
     reflection: Flag = Field(True, alias="TENANTROOMS_REFLECTION")
     list_consistency: Consistency = Field(Consistency.FULL, alias="TENANTROOMS_LIST_CONSISTENCY")
+    index_interval_seconds: float = Field(1, alias="TENANTROOMS_INDEX_INTERVAL_SECONDS", ge=0.1, le=3600)
     drain_seconds: float = Field(5, alias="TENANTROOMS_DRAIN_SECONDS", ge=0, le=300)

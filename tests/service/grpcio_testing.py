@@ -87,4 +87,6 @@ class TestingServer:
     async def call(self, request: Message) -> tuple[Any, grpc.StatusCode]:
         """The response, or None, and the code of the rpc that takes this request."""
         response, _, code, _ = await asyncio.to_thread(self.start(request).termination)
+        if isinstance(response, bytes):  # encoded already, which grpcio-testing hands over as it is
+            response = pb.ListRoomsResponse.FromString(response)
         return response, code

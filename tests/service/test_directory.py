@@ -1,30 +1,39 @@
-"""The directory: which rooms there are and whose, as of a reading that began after the question."""
+"""The directory: which rooms there are and whose, and how callers share what LiveKit is asked."""
 
 import asyncio
 
 import pytest
 from livekit.protocol.models import ParticipantInfo
 
-from service.auth.principal import AllRooms, OneTenant, TenantId
+from service.auth.principal import AllRooms, OneTenant, Scope, TenantId
 from service.consistency import Consistency
-from service.directory import Directory, OwnedRoom, UnconfiguredDirectory
-from service.errors import LiveKitFailed, LiveKitNotConfigured
+from service.directory import Directory, UnconfiguredDirectory
+from service.errors import LiveKitFailed, LiveKitNotConfigured, LiveKitUnavailable
+from service.named_rooms import OwnedRoom
 from service.ownership import Ownerless, owner_of
+from service.servicer import room_summary
+from tests.service.held_livekit import HeldLiveKit
 from tests.service.recorded_rooms import RecordedLiveKit, room
 
-ACME = OneTenant(TenantId("acme"))
+ACME, GLOBEX = OneTenant(TenantId("acme")), OneTenant(TenantId("globex"))
+
+
+def directory_on(livekit: HeldLiveKit) -> Directory:
+    return Directory(livekit, owner_of, room_summary, index_interval=1)
 
 
 async def test_a_scope_gets_its_rooms_by_code_point() -> None:
     names = ["b", "B", "a", "\U0001f600", "\uff5e", "Z", "\u00e9"]
     livekit = RecordedLiveKit(*(room(name, "acme") for name in names), room("0", "globex"), room("1"))
-    for consistency in Consistency:
-        own = await livekit.directory.rooms(ACME, consistency)
-        assert [owned.room.name for owned in own] == ["B", "Z", "a", "b", "\u00e9", "\uff5e", "\U0001f600"]
-        assert {owned.owner for owned in own} == {"acme"}
-        everything = await livekit.directory.rooms(AllRooms(), consistency)
-        assert {owned.owner for owned in everything} == {"acme", "globex", Ownerless.NO_METADATA}
+    directory = livekit.directory
+    for consistency in (*Consistency, *Consistency):
+        own = await directory.rooms(ACME, consistency)
+        assert [room.name for room in own] == ["B", "Z", "a", "b", "\u00e9", "\uff5e", "\U0001f600"]
+        assert {room.owner for room in own} == {"acme"}
+        everything = await directory.rooms(AllRooms(), consistency)
+        assert {room.owner for room in everything} == {"acme", "globex", Ownerless.NO_METADATA}
         assert len(everything) == 9
+    await directory.close()
 
 
 async def test_each_question_is_asked_anew() -> None:
@@ -40,26 +49,12 @@ async def test_each_question_is_asked_anew() -> None:
 
 
 async def test_the_owner_is_whoever_the_given_rule_names() -> None:
-    directory = Directory(RecordedLiveKit(room("a", "acme")), owner_of=TenantId)
+    directory = Directory(RecordedLiveKit(room("a", "acme")), TenantId, room_summary, index_interval=1)
     found = await directory.room("a")
     assert found is not None
     assert found.owner == '{"auth_id": "acme"}'
-
-
-async def test_each_reading_of_all_rooms_is_told_with_its_counts_whoever_asked() -> None:
-    told: list[tuple[int, dict[Ownerless, int]]] = []
-    livekit = RecordedLiveKit(
-        room("a", "acme"), room("b", "globex"), room("c"), room("d"), room("e", metadata='{"auth_id":')
-    )
-    directory = Directory(livekit, owner_of, lambda owned, ownerless: told.append((owned, dict(ownerless))))
-    await directory.rooms(ACME, Consistency.FULL)
-    livekit.rooms.clear()
-    await directory.rooms(AllRooms(), Consistency.FULL)
-    await directory.room("a")
-    livekit.failures[4] = LiveKitFailed("down")
-    with pytest.raises(LiveKitFailed):
-        await directory.rooms(ACME, Consistency.FULL)
-    assert told == [(2, {Ownerless.NO_METADATA: 2, Ownerless.NOT_JSON: 1}), (0, {})]
+    (listed,) = await directory.rooms(AllRooms(), Consistency.FULL)
+    assert listed.owner == '{"auth_id": "acme"}'
 
 
 async def test_participants_are_passed_on() -> None:
@@ -71,31 +66,110 @@ async def test_participants_are_passed_on() -> None:
 async def test_a_failed_reading_is_no_empty_list() -> None:
     livekit = RecordedLiveKit()
     livekit.failures = dict.fromkeys((1, 2, 3), LiveKitFailed("down"))
+    directory = livekit.directory
     with pytest.raises(LiveKitFailed):
-        await livekit.directory.rooms(AllRooms(), Consistency.FULL)
+        await directory.rooms(AllRooms(), Consistency.FULL)
     with pytest.raises(LiveKitFailed):
-        await livekit.directory.room("a")
+        await directory.room("a")
     with pytest.raises(LiveKitFailed):
-        await livekit.directory.participants("a")
+        await directory.participants("a")
 
 
-@pytest.mark.parametrize(("rooms", "metadata"), [(3_000, ""), (3, "x" * 512 * 1024)])
-async def test_other_calls_get_their_turns_while_many_or_large_rooms_are_looked_at(
-    rooms: int, metadata: str
-) -> None:
-    livekit = RecordedLiveKit(*(room(str(number), metadata=metadata) for number in range(rooms)))
-    turns = 0
+async def test_callers_of_all_tenants_share_the_scan_that_begins_after_they_came() -> None:
+    livekit = HeldLiveKit(room("a", "acme"), room("g", "globex"))
+    directory = directory_on(livekit)
+    first = asyncio.create_task(directory.rooms(ACME, Consistency.FULL))
+    in_the_air = await livekit.until(1)
+    scopes: list[Scope] = [ACME, GLOBEX, AllRooms()]
+    late = [asyncio.create_task(directory.rooms(scope, Consistency.FULL)) for scope in scopes * 20]
+    await asyncio.sleep(0)
+    livekit.rooms["a2"] = room("a2", "acme")
+    in_the_air.land()
+    assert [room.name for room in await first] == ["a"]
+    (await livekit.until(2)).land()
+    lists = [[room.name for room in rooms] for rooms in await asyncio.gather(*late)]
+    assert lists == [["a", "a2"], ["g"], ["a", "a2", "g"]] * 20
+    assert len(livekit.readings) == 2
 
-    async def other_calls() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
 
-    others = asyncio.create_task(other_calls())
-    await livekit.directory.rooms(AllRooms(), Consistency.FULL)
-    others.cancel()
-    assert turns >= 2
+async def test_callers_of_the_same_room_share_its_participants() -> None:
+    livekit = HeldLiveKit()
+    livekit.participants = {"a": [ParticipantInfo(identity="a")], "b": [ParticipantInfo(identity="b")]}
+    directory = directory_on(livekit)
+    callers = [asyncio.create_task(directory.participants(name)) for name in "ababab"]
+    for number in (1, 2):
+        (await livekit.until(number)).land()
+    assert [[person.identity for person in found] for found in await asyncio.gather(*callers)] == [
+        *([["a"], ["b"]] * 3)
+    ]
+    assert sorted(reading.about for reading in livekit.readings) == [("a",), ("b",)]
+
+
+async def test_a_failed_scan_fails_those_who_waited_for_it_and_nobody_after() -> None:
+    livekit = HeldLiveKit(room("a", "acme"))
+    directory = directory_on(livekit)
+    waiting = [asyncio.create_task(directory.rooms(ACME, Consistency.FULL)) for _ in range(3)]
+    in_the_air = await livekit.until(1)
+    late = asyncio.create_task(directory.rooms(ACME, Consistency.FULL))
+    await asyncio.sleep(0)
+    in_the_air.land(LiveKitUnavailable("down"))
+    failures = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [LiveKitUnavailable] * 3
+    (await livekit.until(2)).land()
+    assert [room.name for room in await late] == ["a"]
+
+
+async def test_a_record_that_is_no_room_fails_the_whole_list_and_the_next_scan_is_well() -> None:
+    class Damaged(RecordedLiveKit):
+        damage = True
+
+        async def list_all_rooms(self) -> list[bytes]:
+            records = await super().list_all_rooms()
+            return [*records, b"\xff"] if self.damage else records
+
+    livekit = Damaged(room("a", "acme"))
+    directory = livekit.directory
+    with pytest.raises(LiveKitFailed):
+        await directory.rooms(ACME, Consistency.FULL)
+    livekit.damage = False
+    assert [room.name for room in await directory.rooms(ACME, Consistency.FULL)] == ["a"]
+
+
+async def test_an_exception_in_a_scan_leaves_nothing_stuck() -> None:
+    def rule(metadata: str) -> TenantId:
+        if metadata == "trap":
+            raise RuntimeError("a bug")
+        return TenantId("acme")
+
+    livekit = RecordedLiveKit(room("a", metadata="trap"))
+    directory = Directory(livekit, rule, room_summary, index_interval=1)
+    for ask in (lambda: directory.rooms(ACME, Consistency.FULL), lambda: directory.room("a")):
+        with pytest.raises(RuntimeError):
+            await ask()
+    livekit.put(room("a", metadata="well"))
+    assert [room.name for room in await directory.rooms(ACME, Consistency.FULL)] == ["a"]
+    assert await directory.room("a") is not None
+
+
+async def test_a_reading_that_nobody_waits_for_is_aborted_and_one_that_somebody_waits_for_is_not() -> None:
+    livekit = HeldLiveKit(room("a", "acme"))
+    directory = directory_on(livekit)
+    for ask in (
+        lambda: directory.rooms(ACME, Consistency.FULL),
+        lambda: directory.room("a"),
+        lambda: directory.participants("a"),
+    ):
+        before = len(livekit.readings)
+        leaving, staying = asyncio.ensure_future(ask()), asyncio.ensure_future(ask())
+        reading = await livekit.until(before + 1)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert not reading.aborted
+        staying.cancel()
+        await livekit.until_aborted(reading)
+        after = asyncio.ensure_future(ask())
+        (await livekit.until(before + 2)).land()
+        await after
 
 
 async def test_without_livekit_credentials_every_question_fails() -> None:

@@ -2,17 +2,18 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from service.errors import DomainError, LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
+from service.errors import DomainError, LiveKitFailed, LiveKitRefused, LiveKitTimedOut, LiveKitUnavailable
 from service.livekit import LiveKit
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import AiohttpTransport, open_transport
+from tests.service.recorded_rooms import rooms_in
 from tests.support.certificates import self_signed
 from tests.support.livekit_calls import Fault
 from tests.support.livekit_double import LiveKitDouble
@@ -45,8 +46,9 @@ def livekit(transport: AiohttpTransport, livekit_double: LiveKitDouble) -> LiveK
 async def test_calls_carry_what_livekit_asks_for_and_share_a_connection(
     livekit: LiveKit, livekit_double: LiveKitDouble
 ) -> None:
-    assert sorted(room.name for room in await livekit.list_all_rooms()) == ["a", "b"]
-    assert list(await livekit.list_rooms_named(["a", "absent"])) == ["a"]
+    assert sorted(room.name for room in rooms_in(await livekit.list_all_rooms())) == ["a", "b"]
+    (a,) = rooms_in(await livekit.list_rooms_named(["a", "absent"]))
+    assert a.name == "a"
     assert [person.identity for person in await livekit.list_participants("a")] == ["somebody"]
     assert await livekit.list_participants("absent") == []
     calls = livekit_double.requests
@@ -82,8 +84,8 @@ FAULTS: dict[str, tuple[Fault, type[DomainError]]] = {
     "a page with 502": (html_page(502), LiveKitUnavailable),
     "a Twirp internal error": (TwirpError("internal", CANARY), LiveKitFailed),
     "a Twirp unavailable error": (TwirpError("unavailable", CANARY), LiveKitUnavailable),
-    "401 in text": (PlainText(401, CANARY), LiveKitFailed),
-    "401 from Twirp": (TwirpError("unauthenticated", CANARY), LiveKitFailed),
+    "401 in text": (PlainText(401, CANARY), LiveKitRefused),
+    "401 from Twirp": (TwirpError("unauthenticated", CANARY), LiveKitRefused),
     "413 in text": (PlainText(413, CANARY), LiveKitFailed),
     "an endless body": (EndlessBody(), LiveKitFailed),
     "a declared size over the cap": (RawBody(bytes(CAP + 1)), LiveKitFailed),
@@ -99,7 +101,7 @@ FAULTS: dict[str, tuple[Fault, type[DomainError]]] = {
 async def test_each_fault_is_one_failure_and_the_next_call_is_well(
     livekit: LiveKit, livekit_double: LiveKitDouble, fault: Fault, failure: type[DomainError]
 ) -> None:
-    questions = {
+    questions: dict[str, tuple[Callable[[], Awaitable[Sized]], ...]] = {
         "ListRooms": (livekit.list_all_rooms, lambda: livekit.list_rooms_named(["a"])),
         "ListParticipants": (lambda: livekit.list_participants("a"),),
     }

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from service.auth.principal import AllRooms, OneTenant, Scope, TenantId
 from service.consistency import Consistency
-from service.directory import OwnedRoom
 from service.errors import PageSizeInvalid, PageTokenInvalid
-from service.ownership import Ownerless
 from service.paging import (
     DEFAULT_PAGE_SIZE,
     LARGEST_PAGE_SIZE,
@@ -19,7 +17,8 @@ from service.paging import (
     checked_page_size,
     cut_page,
 )
-from tests.service.recorded_rooms import room
+from service.room_index import ListedRoom
+from tests.service.recorded_rooms import listed, room
 
 ACME: Scope = OneTenant(TenantId("acme"))
 FULL = Consistency.FULL
@@ -29,13 +28,13 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
-def sorted_rooms(names: set[str]) -> list[OwnedRoom]:
-    return [OwnedRoom(room(name), Ownerless.NO_METADATA) for name in sorted(names)]
+def sorted_rooms(names: set[str]) -> list[ListedRoom]:
+    return [listed(room(name)) for name in sorted(names)]
 
 
 def page_of(names: set[str], size: int, token: str, scope: Scope = ACME) -> tuple[list[str], str]:
     page, next_token = cut_page(sorted_rooms(names), size, token, scope, FULL)
-    return [owned.room.name for owned in page], next_token
+    return [room.name for room in page], next_token
 
 
 def token_after(name: str, scope: Scope = ACME, consistency: Consistency = FULL) -> str:

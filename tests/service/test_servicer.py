@@ -21,8 +21,9 @@ from service.auth.principal import (
 )
 from service.authentication import PRINCIPAL
 from service.consistency import Consistency
-from service.directory import OwnedRoom
 from service.errors import ConsistencyInvalid, DomainError, OperatorOnly, TenantIdBlank
+from service.named_rooms import OwnedRoom
+from service.room_index import ListedRoom
 from service.rooms import Rooms
 from service.servicer import Servicer
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -201,7 +202,7 @@ class RecordingDirectory:
     def __init__(self) -> None:
         self.asked: list[tuple[Scope, Consistency]] = []
 
-    async def rooms(self, scope: Scope, consistency: Consistency) -> list[OwnedRoom]:
+    async def rooms(self, scope: Scope, consistency: Consistency) -> list[ListedRoom]:
         self.asked.append((scope, consistency))
         return []
 
@@ -279,7 +280,7 @@ class HeldDirectory(RecordingDirectory):
         super().__init__()
         self.reached, self.left = asyncio.Event(), asyncio.Event()
 
-    async def rooms(self, scope: Scope, consistency: Consistency) -> list[OwnedRoom]:
+    async def rooms(self, scope: Scope, consistency: Consistency) -> list[ListedRoom]:
         self.reached.set()
         try:
             await asyncio.Event().wait()
