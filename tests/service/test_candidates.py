@@ -1,0 +1,169 @@
+"""Lists at the price of a tenant's own rooms: names from before, each verified by a reading of this call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service import candidates
+from service.auth.principal import AllRooms, OneTenant, TenantId
+from service.consistency import Consistency
+from service.directory import Directory
+from service.errors import LiveKitFailed, LiveKitUnavailable
+from service.ownership import owner_of
+from service.servicer import room_summary
+from tests.service.held_livekit import HeldLiveKit
+from tests.service.recorded_rooms import RecordedLiveKit, room
+
+ACME = OneTenant(TenantId("acme"))
+LATE, FULL = Consistency.MINIMIZE_LATENCY, Consistency.FULL
+NEVER = 3_600.0
+
+
+@asynccontextmanager
+async def directory_on(
+    livekit: RecordedLiveKit | HeldLiveKit, interval: float = NEVER
+) -> AsyncIterator[Directory]:
+    directory = Directory(livekit, owner_of, room_summary, interval)
+    try:
+        yield directory
+    finally:
+        await directory.close()
+
+
+async def names(directory: Directory, scope: OneTenant | AllRooms = ACME) -> Sequence[str]:
+    return [room.name for room in await directory.rooms(scope, LATE)]
+
+
+async def test_a_cold_index_means_a_full_scan_and_the_next_list_asks_by_name() -> None:
+    livekit = RecordedLiveKit(room("b", "acme"), room("a", "acme"), room("g", "globex"), room("o"))
+    async with directory_on(livekit) as directory:
+        assert await names(directory) == ["a", "b"]
+        assert await names(directory) == ["a", "b"]
+        assert livekit.asked == [("all rooms", ()), ("rooms", ("a", "b"))]
+
+
+async def test_what_was_removed_recreated_or_given_away_is_never_shown_as_it_was() -> None:
+    livekit = RecordedLiveKit(*(room(name, "acme") for name in "abcd"))
+    async with directory_on(livekit) as directory:
+        await names(directory)
+        del livekit.rooms["a"]
+        livekit.put(room("b", "globex"))
+        livekit.put(room("c"))
+        livekit.put(room("d", "acme", sid="RM_2", num_participants=7))
+        (shown,) = await directory.rooms(ACME, LATE)
+        assert shown.summary == room_summary(livekit.rooms["d"])
+
+
+async def test_a_room_that_came_may_be_missing_until_any_full_scan() -> None:
+    livekit = RecordedLiveKit(room("a", "acme"), room("g", "globex"))
+    async with directory_on(livekit) as directory:
+        await names(directory)
+        livekit.put(room("b", "acme"))
+        livekit.put(room("g", "acme"))
+        assert await names(directory) == ["a"]
+        await directory.rooms(OneTenant(TenantId("globex")), FULL)
+        assert await names(directory) == ["a", "b", "g"]
+
+
+async def test_a_tenant_without_rooms_never_asks_with_an_empty_list_of_names() -> None:
+    livekit = RecordedLiveKit(room("g", "globex"))
+    async with directory_on(livekit) as directory:
+        for _ in range(3):
+            assert await names(directory) == []
+        assert livekit.asked == [("all rooms", ())]
+
+
+async def test_who_sees_all_rooms_gets_a_full_scan() -> None:
+    livekit = RecordedLiveKit(room("a", "acme"), room("o"))
+    async with directory_on(livekit) as directory:
+        for _ in range(2):
+            assert await names(directory, AllRooms()) == ["a", "o"]
+        assert livekit.asked == [("all rooms", ())] * 2
+
+
+async def test_very_many_rooms_are_verified_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_MOST_NAMES", 10)
+    livekit = RecordedLiveKit(*(room(f"{number:02}", "acme") for number in range(25)))
+    async with directory_on(livekit) as directory:
+        await names(directory)
+        del livekit.rooms["13"]
+        assert await names(directory) == [f"{number:02}" for number in range(25) if number != 13]
+        assert [len(asked) for _, asked in livekit.asked] == [0, 10, 10, 5]
+
+
+async def test_callers_of_one_tenant_share_a_verification_that_began_after_they_came() -> None:
+    livekit = HeldLiveKit(room("a", "acme"), room("b", "acme"))
+    async with directory_on(livekit) as directory:
+        cold = asyncio.create_task(names(directory))
+        (await livekit.until(1)).land()
+        await cold
+        first = asyncio.create_task(names(directory))
+        in_the_air = await livekit.until(2)
+        late = [asyncio.create_task(names(directory)) for _ in range(20)]
+        await asyncio.sleep(0)
+        del livekit.rooms["a"]
+        in_the_air.land()
+        assert await first == ["a", "b"]
+        (await livekit.until(3)).land()
+        assert await asyncio.gather(*late) == [["b"]] * 20
+        assert [reading.question for reading in livekit.readings] == ["all rooms", "rooms", "rooms"]
+
+
+async def test_a_failed_verification_is_the_answer_and_never_a_shorter_list() -> None:
+    livekit = RecordedLiveKit(room("a", "acme"))
+    async with directory_on(livekit) as directory:
+        await names(directory)
+        livekit.failures[2] = LiveKitFailed("odd")
+        with pytest.raises(LiveKitFailed):
+            await names(directory)
+        assert await names(directory) == ["a"]
+
+
+async def test_while_lists_are_asked_for_all_rooms_are_read_in_the_background() -> None:
+    livekit = HeldLiveKit(room("a", "acme"))
+    async with directory_on(livekit, interval=0.01) as directory:
+        first = asyncio.create_task(names(directory))
+        (await livekit.until(1)).land()
+        await first
+        background = await livekit.until(2)  # nobody asked for it
+        assert background.question == "all rooms"
+        livekit.rooms["b"] = room("b", "acme")
+        background.land(LiveKitUnavailable("down"))
+        again = await livekit.until(3)  # and a failure does not end it
+        assert again.question == "all rooms"
+        again.land()
+        await livekit.until(4)
+        assert directory._scans.latest is not None
+        assert len(directory._scans.latest.index) == 2
+
+
+async def test_names_from_a_reading_that_is_too_old_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    for module in ("candidates", "scans"):
+        monkeypatch.setattr(f"service.{module}.monotonic", lambda: now)
+    livekit = RecordedLiveKit(room("a", "acme"))
+    async with directory_on(livekit, interval=10) as directory:
+        await names(directory)
+        now = 20
+        await names(directory)
+        now = 20.1
+        livekit.put(room("b", "acme"))
+        assert await names(directory) == ["a", "b"]
+        assert [question for question, _ in livekit.asked] == ["all rooms", "rooms", "all rooms"]
+
+
+async def test_unused_the_readings_in_the_background_end() -> None:
+    livekit = RecordedLiveKit(room("a", "acme"))
+    async with directory_on(livekit, interval=0.01) as directory:
+        await names(directory)
+        directory._candidates._last_use -= 3_600
+        background = directory._candidates._background
+        assert background is not None
+        async with asyncio.timeout(10):
+            await background
+        count = len(livekit.asked)
+        await names(directory)
+        assert directory._candidates._background is not background
+        assert len(livekit.asked) == count + 1
