@@ -8,9 +8,10 @@ decoded, and keep what was made of them.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
-from typing import Final
+from typing import Final, cast
 
 from livekit.protocol.models import Room
 
@@ -35,11 +36,12 @@ class ListedRoom:
     """A room as lists show it.
 
     Attributes:
+        key: under which its record is recognized.
         name: its name.
         owner: whose it is, or why nobody owns it.
     """
 
-    __slots__ = ("_key", "_summarize", "_summary", "name", "owner")
+    __slots__ = ("_summarize", "_summary", "key", "name", "owner")
 
     def __init__(
         self, record: bytes, owner_of: Callable[[str], Owner], summarize: Callable[[Room], bytes]
@@ -47,16 +49,16 @@ class ListedRoom:
         room = decoded_room(record)
         self.name = room.name
         self.owner = owner_of(room.metadata)
-        self._key = _key_of(record)
+        self.key = _key_of(record)
         self._summarize = summarize
         # A digest cannot be decoded later.
-        self._summary = summarize(room) if self._key is not record else None
+        self._summary = summarize(room) if self.key is not record else None
 
     @property
     def summary(self) -> bytes:
         """What `summarize` makes of the room; made once, when it is first asked for."""
         if self._summary is None:
-            self._summary = self._summarize(decoded_room(self._key))
+            self._summary = self._summarize(decoded_room(self.key))
         return self._summary
 
 
@@ -66,19 +68,13 @@ class RoomIndex:
     Args:
         owner_of: the owner that a room's metadata names.
         summarize: what lists show of a room, as bytes; opaque here.
-        rooms: every room, by the key of its record.
     """
 
-    def __init__(
-        self,
-        owner_of: Callable[[str], Owner],
-        summarize: Callable[[Room], bytes],
-        rooms: Mapping[bytes, ListedRoom] | None = None,
-    ) -> None:
+    def __init__(self, owner_of: Callable[[str], Owner], summarize: Callable[[Room], bytes]) -> None:
         self._owner_of = owner_of
         self._summarize = summarize
-        self._rooms = rooms or {}
-        self._groups: dict[Owner, list[ListedRoom]] = {}
+        self._rooms: dict[bytes, ListedRoom] = {}
+        self._groups: dict[Owner, Sequence[ListedRoom]] = {}
         self._sorted: dict[Scope, Sequence[ListedRoom]] = {}
 
     def __len__(self) -> int:
@@ -90,21 +86,19 @@ class RoomIndex:
         Raises:
             LiveKitFailed: one of them is no room.
         """
-        rooms: dict[bytes, ListedRoom] = {}
         turns = Turns()
-        changed = len(records) != len(self._rooms)
+        read: set[ListedRoom] = set()
+        came: dict[bytes, ListedRoom] = {}
         for start in range(0, len(records), _RECORDS_PER_STEP):
-            step = records[start : start + _RECORDS_PER_STEP]
-            found, new = await self._recognized(step, turns)
-            changed = changed or new
-            # The keys that are kept are the old ones: this reading's own bytes are let go.
-            rooms.update(zip(map(_kept_key, found), found, strict=True))
+            known, new = await self._recognized(records[start : start + _RECORDS_PER_STEP], turns)
+            read.update(known)
+            came.update((room.key, room) for room in new)
             await turns.pass_on()
-        if not changed and len(rooms) == len(self._rooms):
+        if not came and len(read) == len(self._rooms):
             return self
-        index = RoomIndex(self._owner_of, self._summarize, rooms)
-        await index._group(turns)
-        return index
+        gone = set(self._rooms.values()) - read
+        await turns.pass_on()
+        return await self._without_and_with(gone, came, turns)
 
     async def recognized(self, records: Sequence[bytes]) -> list[ListedRoom]:
         """The rooms of these records, in their order.
@@ -136,28 +130,47 @@ class RoomIndex:
                 candidates = self._groups.get(tenant_id, ())
         return [room for room in candidates if may_see(scope, room.owner)]
 
-    async def _recognized(self, records: Sequence[bytes], turns: Turns) -> tuple[list[ListedRoom], bool]:
-        """The rooms of these records, and whether any of them was not known."""
-        known = [*map(self._rooms.get, map(_key_of, records))]
-        if None not in known:
-            return known, False  # type: ignore[return-value]  # there is no None in it
-        rooms: list[ListedRoom] = []
-        for room, record in zip(known, records, strict=True):
-            if room is None:
-                rooms.append(ListedRoom(record, self._owner_of, self._summarize))
-                await turns.pass_on()
-            else:
-                rooms.append(room)
-        return rooms, True
+    async def _recognized(
+        self, records: Sequence[bytes], turns: Turns
+    ) -> tuple[list[ListedRoom], list[ListedRoom]]:
+        """The rooms of these records, and those among them that are not known yet."""
+        keys: Iterable[bytes] = records
+        if max(map(len, records), default=0) > _LARGEST_KEY:
+            keys = map(_key_of, records)
+        rooms = [*map(self._rooms.get, keys)]
+        new: list[ListedRoom] = []
+        place = -1
+        for _ in range(rooms.count(None)):
+            place = rooms.index(None, place + 1)
+            rooms[place] = room = ListedRoom(records[place], self._owner_of, self._summarize)
+            new.append(room)
+            await turns.pass_on()
+        return cast("list[ListedRoom]", rooms), new
 
-    async def _group(self, turns: Turns) -> None:
-        for number, room in enumerate(self._rooms.values(), 1):
-            self._groups.setdefault(room.owner, []).append(room)
-            if number % _RECORDS_PER_STEP == 0:
-                await turns.pass_on()
+    async def _without_and_with(
+        self, gone: AbstractSet[ListedRoom], came: dict[bytes, ListedRoom], turns: Turns
+    ) -> "RoomIndex":
+        """This index with other rooms. What it says of owners whose rooms are the same is taken over."""
+        groups: dict[Owner, list[ListedRoom]] = {room.owner: [] for room in (*came.values(), *gone)}
+        for room in came.values():
+            groups[room.owner].append(room)
+        for owner, group in groups.items():
+            group.extend(room for room in self._groups.get(owner, ()) if room not in gone)
+            await turns.pass_on()
+        index = RoomIndex(self._owner_of, self._summarize)
+        index._rooms = self._rooms | came
+        for room in gone:
+            del index._rooms[room.key]
+        await turns.pass_on()
+        index._groups = {owner: rooms for owner, rooms in (self._groups | groups).items() if rooms}
+        index._sorted = {
+            scope: rooms
+            for scope, rooms in self._sorted.items()
+            if isinstance(scope, OneTenant) and scope.tenant_id not in groups
+        }
+        return index
 
 
-_kept_key = attrgetter("_key")
 _name = attrgetter("name")
 
 
