@@ -8,7 +8,8 @@ Every answer rests on a reading of LiveKit that began after the call arrived. (W
 to that is in `service.candidates`.)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from livekit.protocol.models import ParticipantInfo, Room
@@ -19,9 +20,12 @@ from service.consistency import Consistency
 from service.errors import LiveKitNotConfigured
 from service.flights import Flights
 from service.named_rooms import NamedRooms, NamedRoomsSource, OwnedRoom
-from service.ownership import Owner
+from service.ownership import Owner, Ownerless
 from service.room_index import ListedRoom, RoomIndex
 from service.scans import AllRoomsSource, Scan, Scans
+
+OnScan = Callable[[int, Mapping[Ownerless, int]], None]
+"""Told of each reading of all rooms how many have an owner, and how many have none, by reason."""
 
 
 class RoomSource(AllRoomsSource, NamedRoomsSource, Protocol):
@@ -41,7 +45,7 @@ class Directory:
         summarize: what lists show of a room, as bytes; opaque here.
         index_interval: seconds between whole readings in the background, at least, while lists with
             `MINIMIZE_LATENCY` are asked for.
-        observe: is told of each whole reading.
+        on_scan: is told of each whole reading.
     """
 
     def __init__(
@@ -50,9 +54,9 @@ class Directory:
         owner_of: Callable[[str], Owner],
         summarize: Callable[[Room], bytes],
         index_interval: float,
-        observe: Callable[[Scan], None] = lambda _: None,
+        on_scan: OnScan = lambda _owned, _ownerless: None,
     ) -> None:
-        self._scans = Scans(source, RoomIndex(owner_of, summarize), observe)
+        self._scans = Scans(source, RoomIndex(owner_of, summarize), partial(_tell, on_scan))
         self._candidates = Candidates(source, self._scans, index_interval)
         self._named = NamedRooms(source, owner_of)
         self._participants: Flights[str, Sequence[ParticipantInfo]] = Flights(source.list_participants)
@@ -87,6 +91,11 @@ class Directory:
     async def close(self) -> None:
         """Ends what goes on in the background."""
         await self._candidates.close()
+
+
+def _tell(on_scan: OnScan, scan: Scan) -> None:
+    ownerless = {reason: scan.index.count(reason) for reason in Ownerless}
+    on_scan(len(scan.index) - sum(ownerless.values()), ownerless)
 
 
 class UnconfiguredDirectory:

@@ -119,7 +119,7 @@ class RoomIndex:
         return found
 
     def count(self, owner: Owner) -> int:
-        """How many rooms have this owner."""
+        """How many rooms have this owner, or none for this reason."""
         return len(self._groups.get(owner, ()))
 
     def _visible_to(self, scope: Scope) -> list[ListedRoom]:

@@ -1,6 +1,7 @@
 """The directory: which rooms there are and whose, and how callers share what LiveKit is asked."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from livekit.protocol.models import ParticipantInfo
@@ -55,6 +56,26 @@ async def test_the_owner_is_whoever_the_given_rule_names() -> None:
     assert found.owner == '{"auth_id": "acme"}'
     (listed,) = await directory.rooms(AllRooms(), Consistency.FULL)
     assert listed.owner == '{"auth_id": "acme"}'
+
+
+async def test_each_reading_of_all_rooms_is_told_with_its_counts_whoever_asked() -> None:
+    told: list[tuple[int, dict[Ownerless, int]]] = []
+    livekit = RecordedLiveKit(
+        room("a", "acme"), room("b", "globex"), room("c"), room("d"), room("e", metadata='{"auth_id":')
+    )
+
+    def on_scan(owned: int, ownerless: Mapping[Ownerless, int]) -> None:
+        told.append((owned, {reason: count for reason, count in ownerless.items() if count}))
+
+    directory = Directory(livekit, owner_of, room_summary, 1, on_scan)
+    await directory.rooms(ACME, Consistency.FULL)
+    livekit.rooms.clear()
+    await directory.rooms(AllRooms(), Consistency.FULL)
+    await directory.room("a")
+    livekit.failures[4] = LiveKitFailed("down")
+    with pytest.raises(LiveKitFailed):
+        await directory.rooms(ACME, Consistency.FULL)
+    assert told == [(2, {Ownerless.NO_METADATA: 2, Ownerless.NOT_JSON: 1}), (0, {})]
 
 
 async def test_participants_are_passed_on() -> None:

@@ -36,8 +36,10 @@ class _ConsistencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Consisten
     """The answer rests on a reading of LiveKit that began after the call arrived."""
     CONSISTENCY_MINIMIZE_LATENCY: _Consistency.ValueType  # 2
     """As above for every room shown: nothing removed or re-owned is ever in the answer. A room that was
-    added, or given to the tenant, outside this call may be missing for a bounded time. The service
-    may always answer fully consistently instead.
+    added, or given to the tenant, may be missing if that happened after the last reading of all rooms
+    began. That reading is never older than twice the sum of its own length and of the pause between two
+    of them, which is TENANTROOMS_INDEX_INTERVAL_SECONDS or nine times that length, whichever is longer.
+    The service may always answer fully consistently instead, and does so to who sees all rooms.
     """
 
 class Consistency(_Consistency, metaclass=_ConsistencyEnumTypeWrapper):
@@ -49,8 +51,10 @@ CONSISTENCY_FULLY_CONSISTENT: Consistency.ValueType  # 1
 """The answer rests on a reading of LiveKit that began after the call arrived."""
 CONSISTENCY_MINIMIZE_LATENCY: Consistency.ValueType  # 2
 """As above for every room shown: nothing removed or re-owned is ever in the answer. A room that was
-added, or given to the tenant, outside this call may be missing for a bounded time. The service
-may always answer fully consistently instead.
+added, or given to the tenant, may be missing if that happened after the last reading of all rooms
+began. That reading is never older than twice the sum of its own length and of the pause between two
+of them, which is TENANTROOMS_INDEX_INTERVAL_SECONDS or nine times that length, whichever is longer.
+The service may always answer fully consistently instead, and does so to who sees all rooms.
 """
 Global___Consistency: _TypeAlias = Consistency  # noqa: Y015
 
