@@ -19,8 +19,7 @@ def main() -> int:
     try:
         settings = load(environment)
     except SettingsError as error:
-        print("The settings cannot be used:", *error.problems, sep="\n  - ", file=sys.stderr)
-        return EXIT_USAGE
+        return _refuse(error)
 
     # Only now, as it takes a second: a mistake in the settings is told at once.
     import uvloop  # noqa: PLC0415
@@ -29,10 +28,17 @@ def main() -> int:
 
     try:
         uvloop.run(serve(settings, environment, files))
+    except SettingsError as error:
+        return _refuse(error)
     except CannotStart as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     return 0
+
+
+def _refuse(error: SettingsError) -> int:
+    print("The settings cannot be used:", *error.problems, sep="\n  - ", file=sys.stderr)
+    return EXIT_USAGE
 
 
 def _configure_logging() -> None:

@@ -11,7 +11,15 @@ import aiohttp
 
 from service.errors import LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
 from service.livekit import TwirpAnswer
-from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
+from service.upstream_http import (
+    AnswerEncoded,
+    AnswerTooLarge,
+    Trust,
+    open_session,
+    read_whole,
+    trusting,
+    within,
+)
 
 MOST_CONNECTIONS: Final = 64
 IDLE_CONNECTION_SECONDS: Final = 30
@@ -25,15 +33,22 @@ class AiohttpTransport:
         base_url: LiveKit's address, http or https, without a trailing slash.
         timeout: seconds for one call, from connecting to the last byte.
         max_response_bytes: an answer over this is a failure and is not read to its end.
+        trust: how LiveKit's certificate is checked, if the address is https.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, base_url: str, timeout: float, max_response_bytes: int
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        timeout: float,
+        max_response_bytes: int,
+        trust: Trust,
     ) -> None:
         self._session = session
         self._service_url = f"{base_url}/twirp/livekit.RoomService/"
         self._timeout = within(timeout)
         self._max_response_bytes = max_response_bytes
+        self._trust = trust
 
     async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
         """Carries one call; see `service.livekit.TwirpTransport`."""
@@ -49,6 +64,7 @@ class AiohttpTransport:
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
+                ssl=self._trust.context,
             ) as answer:
                 return TwirpAnswer(answer.status, answer.content_type, await self._read(method, answer))
         except TimeoutError as error:
@@ -74,9 +90,12 @@ class AiohttpTransport:
 
 @asynccontextmanager
 async def open_transport(
-    base_url: str, timeout: float, max_response_bytes: int
+    base_url: str, timeout: float, max_response_bytes: int, trust: Trust | None = None
 ) -> AsyncIterator[AiohttpTransport]:
-    """A transport with a connection pool of its own, which closes with it."""
+    """A transport with a connection pool of its own, which closes with it.
+
+    Without a `trust` the system's authorities are trusted.
+    """
     connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=IDLE_CONNECTION_SECONDS)
     async with open_session(connector) as session:
-        yield AiohttpTransport(session, base_url, timeout, max_response_bytes)
+        yield AiohttpTransport(session, base_url, timeout, max_response_bytes, trust or Trust(trusting(None)))

@@ -1,6 +1,7 @@
 """Owns the wiring: builds the service's objects, binds its address, and stops it without losing a call."""
 
 import asyncio
+import datetime as dt
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,7 @@ from service.authentication_wiring import longest_use_seconds, open_authenticato
 from service.directory import Directory, UnconfiguredDirectory
 from service.error_boundary import ErrorBoundary
 from service.health import Health
+from service.listener import ListenerTls, bind, connection_options
 from service.livekit import LiveKit
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
@@ -31,7 +33,7 @@ from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer, room_summary
 from service.settings import Settings, SettingsError, load
-from service.start_errors import AddressInUse
+from service.upstream_http import Trust, trusting
 from service.watched_files import WatchedFiles
 from tenantrooms.v1 import tenant_rooms_pb2
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
@@ -65,7 +67,7 @@ class RunningServer(NamedTuple):
     Attributes:
         server: the gRPC server.
         health: what it says of itself.
-        take_up: puts other secrets and keys into effect for the calls that come after, all or none.
+        take_up: puts other secrets, keys and certificates into effect for what comes after, all or none.
     """
 
     server: grpc.aio.Server
@@ -82,6 +84,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         files: those that it names.
 
     Raises:
+        SettingsError: a certificate is not valid now.
         CannotStart: an address could not be bound, or the audit log's file not be opened.
     """
     stop = _Signals(asyncio.get_running_loop())
@@ -131,13 +134,17 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
         metrics: where it counts what happens.
 
     Raises:
+        SettingsError: a certificate is not valid now.
         CannotStart: the address could not be bound, or the audit log's file not be opened.
     """
+    settings.check_dates(None, dt.datetime.now(dt.UTC))
     metrics = metrics or Metrics()
     tokens = AccessTokens(*settings.livekit_key)
+    trust = Trust(trusting(settings.livekit_ca))
+    tls = ListenerTls(settings.grpc_certificates) if settings.grpc_certificates else None
     async with (
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
-        _open_directory(settings, tokens, metrics) as directory,
+        _open_directory(settings, tokens, trust, metrics) as directory,
         open_lasting_verifiers(settings, metrics.key_set_fetched) as lasting,
         Generations() as generations,
     ):
@@ -149,16 +156,34 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
 
         authentication = AuthenticationInterceptor(await open_for(settings))
 
+        in_use = settings
+
         async def take_up(new: Settings) -> None:
+            nonlocal in_use
             if new.livekit_configured != settings.livekit_configured:
                 raise SettingsError(["LIVEKIT_API_KEY has come or gone, which takes a restart"])
+            new.check_dates(in_use, dt.datetime.now(dt.UTC))
+            livekit_changed = new.livekit_ca != in_use.livekit_ca
+            livekit_trust = trusting(new.livekit_ca) if livekit_changed else trust.context
             authenticator = await open_for(new)
-            # From here on nothing waits and nothing fails: no call sees one of the two without the other.
+            # From here on nothing waits and nothing fails: no call sees one of them without the others.
+            in_use = new
             authentication.authenticator = authenticator
             tokens.sign_with(*new.livekit_key)
+            trust.context = livekit_trust
+            if tls is not None and new.grpc_certificates is not None:
+                tls.show(new.grpc_certificates)
 
         interceptors = [ErrorBoundary(RequestIds()), authentication, AuditInterceptor(audit_log)]
-        server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
+        server = grpc.aio.server(
+            interceptors=interceptors,
+            options=[
+                *_OPTIONS,
+                *connection_options(
+                    settings.grpc_max_connection_age_seconds, _longest_call_seconds(settings)
+                ),
+            ],
+        )
         servicer = Servicer(Rooms(directory, settings.list_consistency))
         add_TenantRoomsServicer_to_server(servicer, server)
         health = Health(("", SERVICE_NAME))
@@ -166,10 +191,7 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
         if settings.reflection:
             names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
             reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-        try:
-            server.add_insecure_port(settings.grpc_listen)
-        except RuntimeError as error:
-            raise AddressInUse(settings.grpc_listen, "TENANTROOMS_GRPC_LISTEN") from error
+        bind(server, settings.grpc_listen, tls)
         await server.start()
         try:
             yield RunningServer(server, health, take_up)
@@ -177,15 +199,23 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
             await server.stop(None)
 
 
+def _longest_call_seconds(settings: Settings) -> float:
+    """How long one call can take: its authentication, then three questions to LiveKit one after the other.
+
+    Each waits for a question under way, and then for its own.
+    """
+    return longest_use_seconds(settings) + 3 * 2 * settings.livekit_timeout_seconds
+
+
 @asynccontextmanager
 async def _open_directory(
-    settings: Settings, tokens: AccessTokens, metrics: Metrics
+    settings: Settings, tokens: AccessTokens, trust: Trust, metrics: Metrics
 ) -> AsyncIterator[RoomDirectory]:
     if not settings.livekit_configured:
         yield UnconfiguredDirectory()
         return
     async with open_transport(
-        settings.livekit_url, settings.livekit_timeout_seconds, settings.livekit_max_response_bytes
+        settings.livekit_url, settings.livekit_timeout_seconds, settings.livekit_max_response_bytes, trust
     ) as transport:
         directory = Directory(
             LiveKit(transport, tokens),

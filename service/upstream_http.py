@@ -5,8 +5,11 @@ something to ask, and each says what a failure means. The next step is whoever i
 """
 
 import math
+import ssl
 
 import aiohttp
+
+from service.certificates import Certificates
 
 
 class UnusableAnswer(Exception):
@@ -19,6 +22,23 @@ class AnswerEncoded(UnusableAnswer):
 
 class AnswerTooLarge(UnusableAnswer):
     """Its body is over the limit."""
+
+
+def trusting(ca: Certificates | None) -> ssl.SSLContext:
+    """How a server's certificate is checked: always, by these authorities alone, or else by the system's."""
+    return ssl.create_default_context(cadata=None if ca is None else ca.pem.decode("ascii"))
+
+
+class Trust:
+    """How the certificates of one server are checked, which can change while the service runs.
+
+    Attributes:
+        context: checks every connection that is made from now on. One that another context has checked is
+            not used for calls that begin after the change: aiohttp keeps them apart.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
 
 
 def open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

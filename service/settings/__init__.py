@@ -6,6 +6,7 @@ holds a value that was given. Each module of this package has the settings of on
 single values, `names` finds misspelt ones.
 """
 
+import datetime as dt
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from service.settings.api_secrets import ApiSecretSettings, api_secret_contradictions
 from service.settings.auth_service import AuthServiceSettings, auth_service_contradictions
-from service.settings.listener import ListenerSettings
+from service.settings.listener import ListenerSettings, listener_contradictions
 from service.settings.livekit import LiveKitSettings, livekit_contradictions
 from service.settings.names import misspelt
 from service.settings.observability import ObservabilitySettings
@@ -86,8 +87,18 @@ class Settings(
                 "TENANTROOMS_AUTH_SERVICE_ALLOW_NO_ID is on: whoever the auth service accepts without an id "
                 "sees all rooms of all tenants"
             )
-        if not self.livekit_configured:
-            yield "LIVEKIT_API_KEY is not set: every call will fail with 'LiveKit service not configured'"
+        yield from self.listener_warnings()
+        yield from self.livekit_warnings()
+
+    def check_dates(self, before: "Settings | None", now: dt.datetime) -> None:
+        """Looks whether the certificates are valid now, except those that were in use before.
+
+        Raises:
+            SettingsError: one is not.
+        """
+        problems = [*self.listener_out_of_date(before, now), *self.livekit_out_of_date(before, now)]
+        if problems:
+            raise SettingsError(problems)
 
 
 def process_environment() -> Mapping[str, str]:
@@ -149,6 +160,7 @@ def _known_names() -> set[str]:
 
 def _contradictions(values: Mapping[str, str]) -> Iterator[str]:
     """Rules between settings, which hold whether or not each one alone is right."""
+    yield from listener_contradictions(values)
     yield from livekit_contradictions(values)
     yield from api_secret_contradictions(values)
     yield from auth_service_contradictions(values)

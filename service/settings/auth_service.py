@@ -1,15 +1,12 @@
 """Owns the settings of delegated authentication."""
 
-import ipaddress
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.auth.signing import PrivateKey, read_signing_key
-from service.settings.values import WORDS, CaFile, Flag, split_url
+from service.settings.values import WORDS, CaFile, Flag, is_plain_and_remote, read_file, split_url
 
 
 def _url(value: str) -> str:
@@ -17,12 +14,7 @@ def _url(value: str) -> str:
 
 
 def _signing_key(value: str) -> PrivateKey:
-    try:
-        pem = Path(value).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a path"
-        raise ValueError(f"names a file that cannot be read: {reason}") from None
-    return read_signing_key(pem)
+    return read_signing_key(read_file(value))
 
 
 class AuthServiceSettings(BaseModel):
@@ -54,17 +46,3 @@ def auth_service_contradictions(values: Mapping[str, str]) -> Iterator[str]:
             "AUTH_SERVICE_URL would send tokens over plain http to another machine: use https, or set "
             "TENANTROOMS_AUTH_SERVICE_ALLOW_HTTP=true if that network is trusted"
         )
-
-
-def is_plain_and_remote(url: str) -> bool:
-    """Whether this is an http address whose host is not this machine's loopback."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # reported by the field itself
-        return False
-    if parts.scheme != "http" or not parts.hostname or parts.hostname == "localhost":
-        return False
-    try:
-        return not ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return True

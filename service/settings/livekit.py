@@ -1,12 +1,16 @@
 """Owns the settings of the way to LiveKit."""
 
+import datetime as dt
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 
-from service.settings.values import split_url
+from service.certificates import Certificates, read_certificates
+from service.settings.values import is_plain_and_remote, read_file, split_url
 
+_CA_FILE: Final = "TENANTROOMS_LIVEKIT_CA_FILE"
 _SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 
 
@@ -22,6 +26,15 @@ def _key(value: str) -> SecretStr:
     return SecretStr(value)
 
 
+def _ca(value: str) -> Certificates:
+    certificates = read_certificates(read_file(value))
+    try:
+        ssl.create_default_context(cadata=certificates.pem.decode("ascii"))
+    except ssl.SSLError:
+        raise ValueError("names a file with a certificate that cannot be used") from None
+    return certificates
+
+
 class LiveKitSettings(BaseModel):
     """Where LiveKit is, with which key it is asked, and how long and large an answer may be."""
 
@@ -34,6 +47,7 @@ class LiveKitSettings(BaseModel):
     livekit_api_secret: Annotated[SecretStr, BeforeValidator(_key)] = Field(
         SecretStr(""), alias="LIVEKIT_API_SECRET"
     )
+    livekit_ca: Annotated[Certificates | None, BeforeValidator(_ca)] = Field(None, alias=_CA_FILE)
     livekit_timeout_seconds: float = Field(3, alias="TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS", gt=0, le=300)
     livekit_max_response_bytes: int = Field(
         # A cap that one room's metadata can reach would tell a large foreign room from an absent one.
@@ -52,8 +66,25 @@ class LiveKitSettings(BaseModel):
         """The API key and its secret."""
         return self.livekit_api_key.get_secret_value(), self.livekit_api_secret.get_secret_value()
 
+    def livekit_warnings(self) -> Iterator[str]:
+        """What an operator should read at start-up, one line each."""
+        if not self.livekit_configured:
+            yield "LIVEKIT_API_KEY is not set: every call will fail with 'LiveKit service not configured'"
+        elif is_plain_and_remote(self.livekit_url):
+            yield (
+                "LIVEKIT_URL is plain http to another machine: whoever is on the way reads all rooms, and "
+                "tokens that list them; use https or wss"
+            )
+
+    def livekit_out_of_date(self, before: "LiveKitSettings | None", now: dt.datetime) -> Iterator[str]:
+        """Certificates that are not valid now. Those that were in use before are not looked at."""
+        if self.livekit_ca is not None and (before is None or self.livekit_ca != before.livekit_ca):
+            yield from (f"{_CA_FILE} {problem}" for problem in self.livekit_ca.trust_problems(now))
+
 
 def livekit_contradictions(values: Mapping[str, str]) -> Iterator[str]:
     """What does not go together here."""
+    if _CA_FILE in values and not values.get("LIVEKIT_URL", "").lower().startswith(("https:", "wss:")):
+        yield f"{_CA_FILE} is set, but LIVEKIT_URL is no https or wss address: unset one of them"
     if bool(values.get("LIVEKIT_API_KEY")) != bool(values.get("LIVEKIT_API_SECRET")):
         yield "LIVEKIT_API_KEY and LIVEKIT_API_SECRET go together: set both or neither"

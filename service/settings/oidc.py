@@ -8,8 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from service.auth.claims import ClaimPath, TokenRules, parse_path
 from service.auth.jwks import ALGORITHMS, parse_keys, read_file
-from service.settings.auth_service import is_plain_and_remote
-from service.settings.values import WORDS, CaFile, Flag, split_url
+from service.settings.values import WORDS, CaFile, Flag, is_plain_and_remote, split_url
 
 _PREFIX: Final = "TENANTROOMS_OIDC_"
 

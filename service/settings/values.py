@@ -3,6 +3,7 @@
 Each raises a ValueError whose text never holds the value: it goes onto the screen of who starts the service.
 """
 
+import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated, Final
@@ -41,6 +42,36 @@ def split_url(value: str, schemes: str) -> SplitResult:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("has a user name, a query or a fragment, which this address cannot have")
     return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host, an address without brackets or a name, is this machine's own for sure."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_plain_and_remote(url: str) -> bool:
+    """Whether this is an http address whose host is not this machine's loopback."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # reported by the field itself
+        return False
+    return parts.scheme == "http" and bool(parts.hostname) and not is_loopback(parts.hostname or "")
+
+
+def read_file(value: str) -> bytes:
+    """What stands in the file of this path.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return Path(value).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a path"
+        raise ValueError(f"names a file that cannot be read: {reason}") from None
 
 
 def _listen_address(value: str) -> str:
