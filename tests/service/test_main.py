@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.service.grpc_calls import LIST_ROOMS, bearer, call, get_room
+from tests.support.certificate_authority import DAY, Authority
 from tests.support.identity_provider import IdentityProviderDouble, ec_key
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.livekit_faults import Hang
@@ -191,6 +193,47 @@ async def test_metrics_show_scans_fetches_and_reloads(
         'tenantrooms_key_set_fetches_total{outcome="success"} 1.0',
     } <= set(shown.splitlines())
     assert not any(word in shown for word in ("acme", "globex", CANARY))
+
+
+async def test_a_second_service_leaves_the_first_ones_socket_alone(address: str) -> None:
+    async with running(TENANTROOMS_GRPC_LISTEN=address):
+        second = await Service.start(TENANTROOMS_GRPC_LISTEN=address)
+        assert await second.ended() == 2
+        assert f"Cannot listen on {address}" in second.said
+        async with grpc.aio.insecure_channel(address) as channel:
+            assert (await get_room(channel, "lobby")).reason == "LIVEKIT_NOT_CONFIGURED"
+
+
+async def test_a_killed_services_socket_is_taken_by_the_next(address: str) -> None:
+    async with running(TENANTROOMS_GRPC_LISTEN=address) as killed:
+        killed.process.kill()
+        await killed.process.wait()
+        async with running(TENANTROOMS_GRPC_LISTEN=address):
+            pass
+
+
+@pytest.mark.parametrize("broken", ["key", "date"])
+async def test_certificates_that_cannot_be_used_end_it_with_the_reason(
+    address: str, tmp_path: Path, broken: str
+) -> None:
+    authority = Authority(tmp_path)
+    ends = dt.datetime.now(dt.UTC) - DAY if broken == "date" else None
+    own, other = authority.issue("own", ends=ends), authority.issue("other")
+    key = other.key if broken == "key" else own.key
+    service = await Service.start(
+        TENANTROOMS_GRPC_LISTEN=address,
+        TENANTROOMS_GRPC_TLS_CERT_FILE=str(own.certificate),
+        TENANTROOMS_GRPC_TLS_KEY_FILE=str(key),
+    )
+    assert await service.ended() == 2
+    title, problem = [line for line in service.said.splitlines() if not line.startswith("{")]
+    assert title == "The settings cannot be used:"
+    assert problem.startswith(
+        "  - TENANTROOMS_GRPC_TLS_KEY_FILE names a key that is not that of the first certificate"
+        if broken == "key"
+        else "  - TENANTROOMS_GRPC_TLS_CERT_FILE names a certificate that ended on "
+    )
+    assert not any(line in service.said for line in key.read_text().splitlines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,9 +1,11 @@
 """Delegated authentication against a real HTTP server that verifies the signature."""
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,7 +25,8 @@ from service.errors import (
     DomainError,
 )
 from tests.support.auth_service import AuthServiceDouble, Key, p256_key, rsa_key
-from tests.support.certificates import self_signed
+from tests.support.certificate_authority import DAY, Authority
+from tests.support.certificates import Certificate, self_signed
 
 QUESTION = Question("good", "GET", "/livekit/rooms", (("user-agent", "test"),))
 ACME = Tenant(TenantId("acme"))
@@ -274,18 +277,32 @@ async def test_a_caller_that_leaves_ends_the_call_that_nobody_else_waits_for(
     assert principal == ACME
 
 
-async def test_tls_is_verified_and_an_own_ca_is_trusted(tmp_path_factory: pytest.TempPathFactory) -> None:
-    good = self_signed(tmp_path_factory.mktemp("good"))
-    expired = self_signed(tmp_path_factory.mktemp("expired"), expired=True)
-    for shown, trusted, accepted in ((good, good, True), (good, None, False), (expired, expired, False)):
-        async with (
-            AuthServiceDouble(KEY, {"good": "acme"}, tls=shown.server_context()) as double,
-            open_questions(trusted.certificate if trusted else None) as session,
-        ):
-            auth_service = asking(double, session)
-            if accepted:
-                assert await auth_service.verify(QUESTION) == ACME
-            else:
-                with pytest.raises(AuthServiceUnavailable):
-                    await auth_service.verify(QUESTION)
-                assert double.asked == []
+UNTRUSTED: dict[str, Callable[[Authority, Path], Certificate]] = {
+    "self-signed": lambda _, folder: self_signed(folder),
+    "expired": lambda authority, _: authority.issue("auth", ends=dt.datetime.now(dt.UTC) - DAY),
+    "for another host": lambda authority, _: authority.issue("auth", hosts=["auth.example"]),
+}
+
+
+@pytest.mark.parametrize("own_ca", [True, False], ids=["own authority", "the system's"])
+@pytest.mark.parametrize("made", UNTRUSTED.values(), ids=UNTRUSTED)
+async def test_an_auth_service_whose_certificate_is_not_good_is_asked_nothing(
+    tmp_path: Path, made: Callable[[Authority, Path], Certificate], own_ca: bool
+) -> None:  # MATRIX U9
+    authority = Authority(tmp_path)
+    async with (
+        AuthServiceDouble(KEY, {"good": "acme"}, tls=made(authority, tmp_path).server_context()) as double,
+        open_questions(authority.file if own_ca else None) as session,
+    ):
+        with pytest.raises(AuthServiceUnavailable):
+            await asking(double, session).verify(QUESTION)
+        assert double.asked == []
+
+
+async def test_an_own_authority_vouches_for_the_auth_service(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with (
+        AuthServiceDouble(KEY, {"good": "acme"}, tls=authority.issue("auth").server_context()) as double,
+        open_questions(authority.file) as session,
+    ):
+        assert await asking(double, session).verify(QUESTION) == ACME
