@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,26 +18,11 @@ from service.auth.generated_secrets import digest_of, new_secret
 from tenantrooms_client import TenantRoomsError
 from tests.end_to_end.callers import Callers
 from tests.end_to_end.conftest import running
+from tests.end_to_end.rotating import REFUSED, in_time, replace
 from tests.support.auth_service import AuthServiceDouble, Key, p256_key, pem, rsa_key
 from tests.support.livekit_double import LiveKitDouble
 
-TAKEN_UP_SECONDS = 5
-REFUSED = "changed files are not taken up, what was read before stays in use"
 OLD, BOTH, NEW = new_secret(), "in-both-canary", "new-canary"
-
-
-def replace(file: Path, content: bytes | str) -> None:
-    """Replaces a file in one step, as a careful writer does."""
-    written = file.with_name(f"{file.name}.new")
-    written.write_bytes(content.encode() if isinstance(content, str) else content)
-    written.replace(file)
-
-
-async def in_time(reached: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Waits for what must be so soon after a file was written."""
-    async with asyncio.timeout(TAKEN_UP_SECONDS):
-        while not (done if isinstance(done := reached(), bool) else await done):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)  # another process takes it up, and tells nobody
 
 
 @dataclass
