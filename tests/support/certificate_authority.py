@@ -15,6 +15,18 @@ from tests.support.certificates import Certificate
 
 DAY: Final = dt.timedelta(days=1)
 
+_SIGNS_CERTIFICATES: Final = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -31,8 +43,10 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
-        own = _builder(self._name, self._name, self._key, ends=ends).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), True
+        own = (
+            _builder(self._name, self._name, self._key, ends=ends)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+            .add_extension(_SIGNS_CERTIFICATES, True)
         )
         self._certificate = own.sign(self._key, hashes.SHA256())
         self.file = folder / f"{name}.pem"
