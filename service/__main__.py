@@ -4,7 +4,7 @@ import sys
 
 import structlog
 
-from service.settings import SettingsError, files_in, load, process_environment
+from service.settings import SettingsError, files_in, load, process_environment, quiet_grpc
 from service.start_errors import CannotStart
 from service.watched_files import WatchedFiles
 
@@ -13,6 +13,7 @@ EXIT_USAGE = 2
 
 def main() -> int:
     """Runs the service and gives the exit code: 0 after a clean stop, 2 when it cannot start."""
+    quiet_grpc()
     _configure_logging()
     environment = process_environment()
     files = WatchedFiles(files_in(environment))  # before they are read, so that no change is missed

@@ -106,6 +106,14 @@ def process_environment() -> Mapping[str, str]:
     return dict(os.environ)
 
 
+def quiet_grpc() -> None:
+    """Keeps gRPC's own log to errors, unless GRPC_VERBOSITY is set. Call it before grpc is imported.
+
+    Below that gRPC writes what peers send, as it is, so that anyone could write lines into the service's log.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 def files_in(environment: Mapping[str, str]) -> frozenset[Path]:
     """The files on whose content `load` depends for this mapping."""
     return frozenset(

@@ -236,6 +236,25 @@ async def test_certificates_that_cannot_be_used_end_it_with_the_reason(
     assert not any(line in service.said for line in key.read_text().splitlines())
 
 
+async def test_a_client_writes_nothing_into_the_log(tmp_path: Path, address: str) -> None:
+    def frame(kind: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "big") + bytes([kind, 0, 0, 0, 0, 0]) + payload
+
+    settings, ping, goaway, ping_ack = 4, 6, 7, bytes([0, 0, 8, 6, 1])
+    forged = b'\x1b[31m\n{"event": "forged", "level": "info"}\n'
+    async with running(TENANTROOMS_GRPC_LISTEN=address) as service:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings, b""))
+        writer.write(frame(goaway, bytes([0] * 7 + [2]) + forged) + frame(ping, bytes(8)))
+        await reader.readuntil(ping_ack)  # it has seen the frame before that too
+        writer.close()
+        await writer.wait_closed()
+        service.process.terminate()
+        assert await service.ended() == 0
+    assert "forged" not in service.said
+    assert all(json.loads(line) for line in service.lines)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_starts_without_livekit_says_what_is_open_and_ends_when_told(
     address: str, number: signal.Signals
