@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from service.certificates import ListenerCertificates, read_certificates, read_tls_key
-from service.listener import AddressInUse, ListenerTls, bind, connection_options
+from service.listener import ListenerTls, bind, connection_options
+from service.start_errors import AddressInUse
 from tests.support.certificate_authority import DAY, Authority
 from tests.support.certificates import Certificate
 
