@@ -3,25 +3,38 @@
 Before it: nothing. After it: `worker`, in each of granian's worker processes.
 """
 
+import ipaddress
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.server.mp import MPServer
 
+from edge.listener import TlsServer
 from edge.logs import configure_logs
-from edge.settings import EdgeSettings, SettingsError, from_environment
+from edge.settings import EdgeSettings, SettingsError, from_environment, is_local
 from edge.stopping import hold_signals, on_first_signal
+from edge.tls_files import (
+    ServiceTls,
+    TlsFiles,
+    UnusableFilesError,
+    load_pair,
+    load_service_tls,
+    look_regularly,
+    look_silently,
+)
 
 if TYPE_CHECKING:
     from edge.asgi import Edge
 
 _CANNOT_START: Final = 2
+_TARGET: Final = "edge.worker:load_worker"  # a name for logs; what is loaded is `_load_worker`
 
 _log = structlog.get_logger(__name__)
 
@@ -62,30 +75,27 @@ def _free_address(host: str, port: int) -> str:
 
 def _serve(settings: EdgeSettings, address: str) -> int:
     hold_signals()
-    server = Granian(
-        "edge.worker:load_worker",
-        address=address,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        workers=settings.workers,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        websockets=False,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=round(settings.header_timeout_seconds * 1000),
-            # Enough for a request that is a little over the limits, so that its refusal is JSON.
-            max_buffer_size=settings.max_path_bytes + settings.max_header_bytes + 24 * 1024,
-        ),
-        log_level=LogLevels.warning,
-        respawn_failed_workers=True,
-        workers_kill_timeout=settings.stop_timeout_seconds,
-    )
-    server.on_startup(
-        lambda: _log.info("serving", address=f"{address}:{settings.port}", service=settings.grpc_target)
-    )
+    try:
+        own = TlsFiles(settings.listener_files, load_pair) if settings.listener_files else None
+        service = TlsFiles(settings.service_files, load_service_tls) if settings.service_files else None
+    except UnusableFilesError as error:  # they were good when the settings were read
+        print(f"The files for TLS have changed and cannot be used: {error}", file=sys.stderr)
+        return _CANNOT_START
+    looks: list[Callable[[], object]] = []
+    if service is not None:
+        # For workers that are yet to start. Those that run look themselves, and say what they see.
+        looks.append(partial(look_silently, service))
+    options = _options(settings, address)
+    if own is None:
+        server: MPServer = MPServer(_TARGET, **options)
+    else:
+        server = TlsServer(_TARGET, own, settings.tls_min_version, **options)
+        looks.append(server.look)
+    look_regularly(*looks)
+    server.on_startup(partial(_announce, settings, address))
     on_first_signal(server.signal_handler_interrupt)
     try:
-        server.serve(target_loader=partial(_load_worker, settings), wrap_loader=False)
+        server.serve(target_loader=partial(_load_worker, settings, service), wrap_loader=False)
     except SystemExit:
         # A worker that the same signal has ended first is no failure.
         if not server.interrupt_signal:
@@ -93,10 +103,54 @@ def _serve(settings: EdgeSettings, address: str) -> int:
     return 0
 
 
-def _load_worker(settings: EdgeSettings) -> "Edge":
+def _options(settings: EdgeSettings, address: str) -> dict[str, Any]:
+    return {
+        "address": address,
+        "port": settings.port,
+        "interface": Interfaces.ASGI,
+        "workers": settings.workers,
+        "loop": Loops.uvloop,
+        "http": HTTPModes.http1,
+        "websockets": False,
+        "http1_settings": HTTP1Settings(
+            header_read_timeout=round(settings.header_timeout_seconds * 1000),
+            # Enough for a request that is a little over the limits, so that its refusal is JSON.
+            max_buffer_size=settings.max_path_bytes + settings.max_header_bytes + 24 * 1024,
+        ),
+        "log_level": LogLevels.warning,
+        "respawn_failed_workers": True,
+        "workers_kill_timeout": settings.stop_timeout_seconds,
+    }
+
+
+def _announce(settings: EdgeSettings, address: str) -> None:
+    _log.info(
+        "serving",
+        address=f"{address}:{settings.port}",
+        tls=bool(settings.listener_files),
+        service=settings.grpc_target,
+        service_tls=settings.grpc_tls,
+    )
+    if not settings.listener_files and not ipaddress.ip_address(address).is_loopback:
+        _log.warning(
+            "plain_text_listener",
+            problem="callers' credentials cross the network unencrypted, unless a TLS proxy is in front",
+            address=f"{address}:{settings.port}",
+        )
+    if not settings.grpc_tls and not is_local(settings.grpc_target):
+        _log.warning(
+            "plain_text_to_the_service",
+            problem="callers' credentials cross the network unencrypted",
+            service=settings.grpc_target,
+        )
+
+
+def _load_worker(
+    settings: EdgeSettings, service: TlsFiles[ServiceTls] | None, listener: int | None = None
+) -> "Edge":
     from edge.worker import load_worker  # noqa: PLC0415 - only in a worker
 
-    return load_worker(settings)
+    return load_worker(settings, service, listener)
 
 
 if __name__ == "__main__":

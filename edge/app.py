@@ -24,13 +24,16 @@ from edge.settings import EdgeSettings
 
 
 def create_app(
-    settings: EdgeSettings, open_client: Callable[[], AbstractAsyncContextManager[RoomsClient]]
+    settings: EdgeSettings,
+    open_client: Callable[[], AbstractAsyncContextManager[RoomsClient]],
+    leaves: Callable[[], bool] = lambda: False,
 ) -> Edge:
     """The application.
 
     Args:
         settings: how it behaves.
         open_client: makes the client of the service; called, entered and left by the lifespan.
+        leaves: whether this process is about to end, so that clients should use another connection.
     """
 
     @asynccontextmanager
@@ -56,6 +59,7 @@ def create_app(
         limits=settings.limits,
         cors=Cors(settings.cors_origins),
         request_ids=RequestIds(),
+        leaves=leaves,
     )
 
 

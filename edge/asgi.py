@@ -6,7 +6,7 @@ Before it: granian. After it: Litestar, with a plain path, no body and no `api_k
 """
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, cast
 
 from litestar.enums import ScopeType
@@ -37,16 +37,25 @@ class Edge:
         limits: what a request may have at most.
         cors: the web origins that may read the answers.
         request_ids: gives each request its id.
+        leaves: whether clients should use another connection for their next request.
     """
 
     def __init__(
-        self, app: ASGIApp, *, assets: Collection[str], limits: Limits, cors: Cors, request_ids: RequestIds
+        self,
+        app: ASGIApp,
+        *,
+        assets: Collection[str],
+        limits: Limits,
+        cors: Cors,
+        request_ids: RequestIds,
+        leaves: Callable[[], bool],
     ) -> None:
         self._app = app
         self._assets = assets
         self._limits = limits
         self._cors = cors
         self._request_ids = request_ids
+        self._leaves = leaves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; anything but HTTP (the lifespan) goes straight to Litestar."""
@@ -64,6 +73,7 @@ class Edge:
                 (b"cache-control", b"no-store"),
                 (b"x-request-id", request_id.encode("ascii")),
                 *self._cors.headers(next(_values(scope, b"origin"), None), scope["method"]),
+                *([(b"connection", b"close")] if self._leaves() else []),
             ],
             with_body=scope["method"] != "HEAD",
         )

@@ -1,11 +1,30 @@
 """Owns the edge's settings. Only `from_environment` here reads the environment."""
 
 import difflib
+import ipaddress
 import os
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Self
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+
+from edge.tls_files import (
+    UnusableFilesError,
+    load_authorities,
+    load_pair,
+    read_file,
+    system_authorities,
+)
 
 PREFIX: Final = "TENANTROOMS_EDGE_"
 
@@ -54,6 +73,49 @@ def _origin(value: str) -> str:
     return value.lower()
 
 
+def _server_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", value):
+        raise ValueError("must be a host name or an IP address")
+    return value
+
+
+def _needs_tls(value: Path | str | None, info: ValidationInfo) -> Path | str | None:
+    if value is not None and info.data.get("grpc_tls") is False:
+        raise ValueError(f"needs {PREFIX}GRPC_TLS=true")
+    return value
+
+
+def _authorities(value: Path | None, info: ValidationInfo) -> Path | None:
+    if value is not None:
+        _usable(lambda: load_authorities(read_file(value)))
+    elif info.data.get("grpc_tls") and system_authorities() is None:
+        raise ValueError("is needed, as this machine's own authorities were not found")
+    return value
+
+
+def _key_of(certificate_field: str) -> AfterValidator:
+    """A key file and the certificate file before it: both or neither, and a pair."""
+
+    def check(value: Path | None, info: ValidationInfo) -> Path | None:
+        if certificate_field not in info.data:  # refused already
+            return value
+        certificates = info.data[certificate_field]
+        if (value is None) is not (certificates is None):
+            raise ValueError("a certificate and its key go together, and only one of the two is set")
+        if value is not None:
+            _usable(lambda: load_pair((read_file(certificates), read_file(value))))
+        return value
+
+    return AfterValidator(check)
+
+
+def _usable(load: Callable[[], object]) -> None:
+    try:
+        load()
+    except UnusableFilesError as error:
+        raise ValueError(str(error)) from None
+
+
 class Limits(BaseModel):
     """What a request may have at most; with more it is refused.
 
@@ -99,6 +161,45 @@ class EdgeSettings(BaseModel):
         32 * 1024
     )
     max_body_bytes: Annotated[int, Field(alias=PREFIX + "MAX_BODY_BYTES", ge=0, le=1024 * 1024)] = 64 * 1024
+    tls_cert_file: Annotated[Path | None, Field(alias=PREFIX + "TLS_CERT_FILE")] = None
+    tls_key_file: Annotated[
+        Path | None, _key_of("tls_cert_file"), Field(alias=PREFIX + "TLS_KEY_FILE", validate_default=True)
+    ] = None
+    tls_min_version: Annotated[Literal["1.2", "1.3"], Field(alias=PREFIX + "TLS_MIN_VERSION")] = "1.2"
+    grpc_tls: Annotated[bool, Field(alias=PREFIX + "GRPC_TLS")] = False
+    grpc_ca_file: Annotated[
+        Path | None,
+        AfterValidator(_authorities),
+        AfterValidator(_needs_tls),
+        Field(alias=PREFIX + "GRPC_CA_FILE", validate_default=True),
+    ] = None
+    grpc_cert_file: Annotated[
+        Path | None, AfterValidator(_needs_tls), Field(alias=PREFIX + "GRPC_CERT_FILE")
+    ] = None
+    grpc_key_file: Annotated[
+        Path | None,
+        _key_of("grpc_cert_file"),
+        AfterValidator(_needs_tls),
+        Field(alias=PREFIX + "GRPC_KEY_FILE", validate_default=True),
+    ] = None
+    grpc_server_name: Annotated[
+        str | None,
+        AfterValidator(_server_name),
+        AfterValidator(_needs_tls),
+        Field(alias=PREFIX + "GRPC_SERVER_NAME"),
+    ] = None
+
+    @property
+    def listener_files(self) -> tuple[Path, ...]:
+        """The edge's own certificate and key; none in plain text."""
+        return _present(self.tls_cert_file, self.tls_key_file)
+
+    @property
+    def service_files(self) -> tuple[Path, ...]:
+        """Whom to trust as the service, and perhaps certificate and key to show it; none in plain text."""
+        if not self.grpc_tls:
+            return ()
+        return _present(self.grpc_ca_file or system_authorities(), self.grpc_cert_file, self.grpc_key_file)
 
     @property
     def limits(self) -> Limits:
@@ -140,6 +241,21 @@ def from_environment() -> EdgeSettings:
         SettingsError: with all problems at once.
     """
     return EdgeSettings.from_env(os.environ)
+
+
+def is_local(target: str) -> bool:
+    """Whether a gRPC target is on this machine, as far as its form tells: no name is looked up."""
+    host = target.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if target.startswith("unix:") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _present(*paths: Path | None) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path is not None)
 
 
 def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]:

@@ -36,15 +36,25 @@ def on_first_signal(act: Callable[[], object]) -> None:
     threading.Thread(target=wait, name="first-signal", daemon=True).start()
 
 
-def stop_worker_on_first_signal() -> None:
+def stop_worker_on_first_signal(prepare: Callable[[], object] = lambda: None) -> None:
     """Makes granian, in the worker process that calls this, stop as described above.
 
     To be called before granian sets its own handlers, so from where it loads the application.
+
+    Args:
+        prepare: is called, in a thread of its own, before granian stops.
     """
-    granian._signals.set_loop_signals = _set_on_first_signal  # noqa: SLF001 - it has no other way in
 
+    def set_on_first_signal(_loop: asyncio.AbstractEventLoop) -> WorkerSignal:
+        event = WorkerSignal()
 
-def _set_on_first_signal(_loop: asyncio.AbstractEventLoop) -> WorkerSignal:
-    event = WorkerSignal()
-    on_first_signal(event.set)  # a second `set` could block for ever, with the GIL held
-    return event
+        def stop() -> None:
+            try:
+                prepare()
+            finally:
+                event.set()  # a second `set` could block for ever, with the GIL held
+
+        on_first_signal(stop)
+        return event
+
+    granian._signals.set_loop_signals = set_on_first_signal  # noqa: SLF001 - it has no other way in

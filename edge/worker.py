@@ -6,16 +6,32 @@ fork.
 
 from edge.app import create_app
 from edge.asgi import Edge
+from edge.listener import Leave
 from edge.logs import configure_logs
+from edge.service_client import ServiceClient
 from edge.settings import EdgeSettings
 from edge.stopping import stop_worker_on_first_signal
-from tenantrooms_client import TenantRoomsClient
+from edge.tls_files import ServiceTls, TlsFiles
 
 
-def load_worker(settings: EdgeSettings) -> Edge:
-    """The application, with a client of the service that the settings name."""
-    stop_worker_on_first_signal()
+def load_worker(
+    settings: EdgeSettings, service_files: TlsFiles[ServiceTls] | None, listener: int | None = None
+) -> Edge:
+    """The application, with a client of the service that the settings name.
+
+    Args:
+        settings: how it behaves.
+        service_files: what TLS towards the service is spoken with, if it is.
+        listener: the descriptor of the listening socket, where the workers share one.
+    """
     configure_logs()
-    return create_app(
-        settings, lambda: TenantRoomsClient(settings.grpc_target, timeout=settings.timeout_seconds)
-    )
+
+    def open_client() -> ServiceClient:
+        return ServiceClient(settings, service_files)
+
+    if listener is None:
+        stop_worker_on_first_signal()
+        return create_app(settings, open_client)
+    leave = Leave(listener)
+    stop_worker_on_first_signal(leave)
+    return create_app(settings, open_client, leaves=lambda: leave.begun)

@@ -42,8 +42,14 @@ _OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
 )
 
 
-def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """A channel to `target` (`host:port` or `unix:path`): TLS with credentials, else plain text."""
+def open_channel(
+    target: str, credentials: grpc.ChannelCredentials | None, server_name: str | None
+) -> grpc.aio.Channel:
+    """A channel to `target` (`host:port` or `unix:path`): TLS with credentials, else plain text.
+
+    The certificate has to be one for `server_name`; None is the host in `target`.
+    """
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+    name = [] if server_name is None else [("grpc.ssl_target_name_override", server_name)]
+    return grpc.aio.secure_channel(target, credentials, options=[*_OPTIONS, *name])

@@ -27,7 +27,12 @@ class TenantRoomsClient:
         target: `host:port` or `unix:path` of the service.
         token: the credential, sent as `authorization: Bearer <token>`; None sends none.
         timeout: seconds that a call may take in all, retries and all pages of a walk included.
-        credentials: transport security (`grpc.ssl_channel_credentials(…)`); None is plain text.
+        credentials: transport security (`grpc.ssl_channel_credentials(…)`, with a key and a certificate of
+            one's own for mutual TLS); None is plain text.
+        server_name: whom the service's certificate has to name, where that is not the host in `target`.
+
+    Raises:
+        ValueError: there is a server name but no credentials.
     """
 
     def __init__(
@@ -37,10 +42,13 @@ class TenantRoomsClient:
         token: str | None = None,
         timeout: float = 10.0,
         credentials: grpc.ChannelCredentials | None = None,
+        server_name: str | None = None,
     ) -> None:
+        if server_name is not None and credentials is None:
+            raise ValueError("in plain text nobody's name is checked")
         self._token = token
         self._timeout = timeout
-        self._channel = open_channel(target, credentials)
+        self._channel = open_channel(target, credentials, server_name)
         self._stub = tenant_rooms_pb2_grpc.TenantRoomsStub(self._channel)
 
     async def __aenter__(self) -> Self:
