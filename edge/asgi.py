@@ -48,7 +48,7 @@ class Edge:
         limits: Limits,
         cors: Cors,
         request_ids: RequestIds,
-        leaves: Callable[[], bool],
+        leaves: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
         self._assets = assets

@@ -69,8 +69,8 @@ class TlsServer(MPServer):
         self._former_pair = self._pair
         self._pair = PairInMemory(self._files.value)
         self._show(self._pair)
-        # granian has just forgotten what woke it up; that may have been a stop too.
-        if self.interrupt_signal:
+        # granian has just forgotten what woke it up; something else may have done so as well.
+        if self.interrupt_signal or self.reload_signal:
             self.main_loop_interrupt.set()
 
     def _init_shared_socket(self) -> None:

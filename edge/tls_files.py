@@ -5,6 +5,7 @@ Before it: `settings`, which checks the files at start. After it: `listener` and
 new files into use.
 """
 
+import datetime as dt
 import os
 import ssl
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -26,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 LOOK_SECONDS: Final = 1.0
 """How long to wait between two looks at watched files."""
+
+_CLOCKS_MAY_DIFFER: Final = dt.timedelta(minutes=5)
 
 # Where distributions keep all authorities in one file; OpenSSL's own default is often a folder.
 _SYSTEM_AUTHORITIES: Final = (
@@ -75,33 +78,20 @@ def load_pair(contents: Contents) -> Pair:
     """The pair in the contents of its two files: certificates, key.
 
     Raises:
-        UnusableFilesError: what is there is no pair, or not one that TLS can be served with.
+        UnusableFilesError: what is there is no pair, or not one that everybody can speak TLS with today.
     """
-    certificates_pem, key_pem = (_present(content) for content in contents)
-    try:
-        certificates = x509.load_pem_x509_certificates(certificates_pem)
-    except Exception:  # noqa: BLE001 - some of its errors have no base of their own
-        raise UnusableFilesError("the certificate file holds no certificate") from None
-    try:
-        key = load_pem_private_key(key_pem, None)
-    except TypeError:
-        raise UnusableFilesError("the key is encrypted") from None
-    except Exception:  # noqa: BLE001 - also UnsupportedAlgorithm; none of them is worth more words
-        raise UnusableFilesError("the key file holds no private key") from None
-    match key:
-        case rsa.RSAPrivateKey() if key.key_size >= 2048:
-            pass
-        case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1() | ec.SECP384R1()) | ed25519.Ed25519PrivateKey():
-            pass
-        case _:
-            raise UnusableFilesError("the key must be RSA of at least 2,048 bits, P-256, P-384 or Ed25519")
-    if certificates[0].version is not x509.Version.v3:
-        raise UnusableFilesError("the certificate must be one of X.509 version 3")
+    certificates_pem, key_pem = contents
+    certificates = _certificates(certificates_pem)
+    key = _key(key_pem)
+    first, now = certificates[0], dt.datetime.now(dt.UTC)
+    if first.version is not x509.Version.v3:
+        raise UnusableFilesError("the certificate is not one of X.509 version 3")
+    if first.not_valid_after_utc < now:
+        raise UnusableFilesError(f"the certificate ended on {first.not_valid_after_utc:%Y-%m-%d}")
+    if first.not_valid_before_utc > now + _CLOCKS_MAY_DIFFER:
+        raise UnusableFilesError(f"the certificate begins on {first.not_valid_before_utc:%Y-%m-%d}")
     # In one form each, as not every TLS library reads all of them, and without what else is in the files.
-    pair = Pair(
-        b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
+    pair = Pair(_pem(certificates), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with PairInMemory(pair) as file:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file.path)
@@ -111,17 +101,44 @@ def load_pair(contents: Contents) -> Pair:
 
 
 def load_authorities(pem: bytes | None) -> bytes:
-    """The certificates of authorities.
+    """The certificates of authorities, in PEM.
 
     Raises:
         UnusableFilesError: there are none.
     """
-    pem = _present(pem)
+    return _pem(_certificates(pem))
+
+
+def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def _certificates(pem: bytes | None) -> list[x509.Certificate]:
+    if pem is None:
+        raise UnusableFilesError("the file with certificates cannot be read")
     try:
-        x509.load_pem_x509_certificates(pem)
+        certificates = x509.load_pem_x509_certificates(pem)
+    except Exception:  # noqa: BLE001 - its errors have no base of their own, and may quote the file
+        raise UnusableFilesError("the file holds no certificates in PEM form") from None
+    if len(certificates) != pem.count(b"-----BEGIN CERTIFICATE-----"):  # the parser drops a last half one
+        raise UnusableFilesError("the last certificate in the file is cut short")
+    return certificates
+
+
+def _key(pem: bytes | None) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+    if pem is None:
+        raise UnusableFilesError("the key file cannot be read")
+    try:
+        key = load_pem_private_key(pem, None)
     except Exception:  # noqa: BLE001 - as above
-        raise UnusableFilesError("the file of authorities holds no certificates") from None
-    return pem
+        raise UnusableFilesError("the file holds no unencrypted private key in PEM form") from None
+    match key:
+        case rsa.RSAPrivateKey() if key.key_size >= 2048:
+            return key
+        case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1() | ec.SECP384R1()):
+            return key
+        case _:
+            raise UnusableFilesError("the key is neither RSA of at least 2,048 bits nor P-256 or P-384")
 
 
 def load_service_tls(contents: Contents) -> ServiceTls:
@@ -223,9 +240,3 @@ class PairInMemory:
     def close(self) -> None:
         """Forgets the file; whoever has it open may read on."""
         os.close(self._descriptor)
-
-
-def _present(content: bytes | None) -> bytes:
-    if content is None:
-        raise UnusableFilesError("a file cannot be read")
-    return content

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,9 +43,10 @@ async def start(settings: Mapping[str, str], log: IO[bytes]) -> asyncio.subproce
 
 
 class EdgeProcess:
-    """One edge."""
+    """One edge; requests to it go over TLS if it is told how."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.port = int(settings.get("PORT", 0)) or free_port()
         self._settings = {**settings, "PORT": str(self.port)}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -98,7 +100,7 @@ class EdgeProcess:
         return f"http://127.0.0.1:{self.port}"
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=self._tls)
 
     async def accepts(self) -> bool:
         """Whether anybody listens."""

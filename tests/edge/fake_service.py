@@ -18,11 +18,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True)
 class Recorded:
-    """One call that arrived."""
+    """One call that arrived; `client` is the name in the client's certificate."""
 
     request: pb.ListRoomsRequest | pb.GetRoomRequest
     metadata: tuple[tuple[str, str | bytes], ...]
     seconds_left: float
+    client: str | None
 
     def sent(self, name: str) -> list[str | bytes]:
         return [value for key, value in self.metadata if key == name]
@@ -51,16 +52,22 @@ class _Script:
 class FakeService(TenantRoomsServicer):
     """Pages through `rooms`, gives `details`, or fails with `failure`; before that it waits for `hold`.
 
-    Where there are `tokens`, it accepts no others.
+    Where there are `tokens`, it accepts no others. Plain text without credentials.
     """
 
-    def __init__(self, address: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None
+    ) -> None:
         self._server = grpc.aio.server(
             options=[("grpc.so_reuseport", 0), ("grpc.max_metadata_size", 131_072)]
         )
         add_TenantRoomsServicer_to_server(self, self._server)
         host = address.rpartition(":")[0]
-        self.address = f"{host}:{self._server.add_insecure_port(address)}"
+        if credentials is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
+        self.address = f"{host}:{port}"
         self.script = _Script()
 
     async def __aenter__(self) -> Self:
@@ -103,7 +110,9 @@ class FakeService(TenantRoomsServicer):
     async def _enter(self, request: pb.ListRoomsRequest | pb.GetRoomRequest, context: Context) -> _Script:
         script = self.script
         metadata = tuple((str(key), value) for key, value in context.invocation_metadata() or ())
-        script.calls.append(Recorded(request, metadata, context.time_remaining()))
+        names = context.auth_context().get("x509_common_name", [])
+        client = names[0].decode() if names else None
+        script.calls.append(Recorded(request, metadata, context.time_remaining(), client))
         script.arrived.set()
         if script.hold is not None:
             try:
