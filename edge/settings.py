@@ -274,4 +274,6 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
 
 def _problem(detail: Any) -> str:
     message: str = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{detail['loc'][0]}: {message[:1].lower()}{message[1:]}"
+    # A default that is refused, because of what else is set, goes by the field's own name.
+    field = EdgeSettings.model_fields.get(detail["loc"][0])
+    return f"{field.alias if field else detail['loc'][0]}: {message[:1].lower()}{message[1:]}"

@@ -17,6 +17,7 @@ from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
 from tenantrooms_client import TenantRoomsClient, TenantRoomsError, Unavailable
 from tests.service.grpc_calls import Context, Scripted
+from tests.support.certificate_authority import Authority
 from tests.support.certificates import self_signed
 from tools.ports import free_tcp_port
 
@@ -157,3 +158,28 @@ async def test_with_credentials_the_channel_is_tls_and_checks_the_certificate(tm
             with pytest.raises(Unavailable):
                 await client.get_room("a")
     assert servicer.calls == 1
+
+
+async def test_mutual_tls_and_a_name_of_the_service_s_own(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    own, edge = authority.issue("own", hosts=["rooms.example"]), authority.issue("caller")
+    server = grpc.ssl_server_credentials(
+        [(own.key.read_bytes(), own.certificate.read_bytes())], authority.pem, require_client_auth=True
+    )
+    mutual = grpc.ssl_channel_credentials(authority.pem, edge.key.read_bytes(), edge.certificate.read_bytes())
+    one_sided = grpc.ssl_channel_credentials(authority.pem)
+    servicer = Scripted(succeed)
+    async with serving(servicer, credentials=server) as target:
+        async with TenantRoomsClient(target, credentials=mutual, server_name="rooms.example") as client:
+            await client.get_room("a")
+        assert servicer.calls == 1
+        for credentials, name in ((one_sided, "rooms.example"), (mutual, None), (mutual, "other.example")):
+            async with TenantRoomsClient(target, credentials=credentials, server_name=name) as client:
+                with pytest.raises(Unavailable):
+                    await client.get_room("a")
+    assert servicer.calls == 1
+
+
+def test_a_server_name_without_tls_is_refused() -> None:  # nobody would check it
+    with pytest.raises(ValueError, match="plain text"):
+        TenantRoomsClient("127.0.0.1:1", server_name="rooms.example")

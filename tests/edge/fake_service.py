@@ -110,8 +110,7 @@ class FakeService(TenantRoomsServicer):
     async def _enter(self, request: pb.ListRoomsRequest | pb.GetRoomRequest, context: Context) -> _Script:
         script = self.script
         metadata = tuple((str(key), value) for key, value in context.invocation_metadata() or ())
-        names = context.auth_context().get("x509_common_name", [])
-        client = names[0].decode() if names else None
+        client = next((name.decode() for name in context.auth_context().get("x509_common_name", ())), None)
         script.calls.append(Recorded(request, metadata, context.time_remaining(), client))
         script.arrived.set()
         if script.hold is not None:

@@ -274,6 +274,15 @@ async def test_an_error_that_nobody_foresaw_is_a_constant_500_and_is_logged_with
     assert "hunter2" not in repr(record)
 
 
+async def test_a_process_that_is_about_to_end_sends_clients_to_another_connection(client: FakeClient) -> None:
+    leaves = False
+    async with started(create_app(EdgeSettings(), lambda: client, lambda: leaves)) as app:
+        assert (await ask(app, b"/")).header("connection") is None
+        leaves = True
+        for target in (b"/", b"/unknown"):
+            assert (await ask(app, target)).header("connection") == "close"
+
+
 def around(inner: ASGIApp) -> Edge:
     return Edge(inner, assets=(), limits=EdgeSettings().limits, cors=Cors(()), request_ids=RequestIds())
 

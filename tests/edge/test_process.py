@@ -1,6 +1,7 @@
 """The edge's process: how it starts, what it says when it cannot, how it stops."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import pytest
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.edge.edge_process import EdgeProcess, environment, eventually, free_port, parse, start
 from tests.edge.fake_service import FakeService
+from tests.support.certificate_authority import Authority
 
 ROOMS = "/livekit/rooms"
 
@@ -194,3 +196,27 @@ async def test_the_process_that_forks_the_workers_has_no_grpc() -> None:
     program = "import sys, edge.__main__; sys.exit('grpc' in sys.modules)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environment({}))
     assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "warnings"),
+    [
+        ({}, []),
+        ({"TENANTROOMS_GRPC_TARGET": "rooms.invalid:50051"}, ["plain_text_to_the_service"]),
+        (
+            {"TENANTROOMS_GRPC_TARGET": "rooms.invalid:50051", "TENANTROOMS_EDGE_GRPC_TLS": "true"},
+            [],
+        ),
+        ({"HOST": "0.0.0.0"}, ["plain_text_listener"]),
+    ],
+    ids=["all on this machine", "the service elsewhere", "the service elsewhere, with TLS", "open to others"],
+)
+async def test_plain_text_beyond_this_machine_is_warned_of_at_start(
+    tmp_path: Path, settings: dict[str, str], warnings: list[str]
+) -> None:
+    if "TENANTROOMS_EDGE_GRPC_TLS" in settings:
+        settings = {**settings, "TENANTROOMS_EDGE_GRPC_CA_FILE": str(Authority(tmp_path).file)}
+    async with EdgeProcess(settings) as edge:
+        assert await edge.stop() == 0
+        logged = [json.loads(line) for line in edge.log.splitlines()]
+    assert [line["event"] for line in logged if line["level"] == "warning"] == warnings

@@ -125,7 +125,7 @@ async def changed(client: ServiceClient) -> None:
     """Returns when another channel is in use."""
     first = client.current
     async with asyncio.timeout(20):
-        while client.current is first:  # noqa: ASYNC110 - there is nothing to await but the files
+        while client.current is first:  # noqa: ASYNC110 - the files set no events
             await asyncio.sleep(OFTEN)
 
 
@@ -144,7 +144,7 @@ async def test_a_new_pair_is_shown_from_then_on_and_calls_under_way_end_with_the
         put(new, in_use)
         await changed(client)
         after = asyncio.create_task(ask(client))
-        while len(service.calls) < 2:
+        while len(service.calls) < 2:  # noqa: ASYNC110 - as above
             await asyncio.sleep(OFTEN)
         service.script.hold.set()
         await asyncio.gather(under_way, after)
@@ -187,7 +187,7 @@ async def test_a_broken_pair_is_refused_with_a_word_in_the_log_and_the_old_stays
         ):
             in_use.key.write_text("no key")
             async with asyncio.timeout(20):
-                while not logs:
+                while not logs:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(OFTEN)
             await ask(client)
             assert service.calls[-1].client == "edge"

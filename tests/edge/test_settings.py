@@ -1,9 +1,13 @@
 """The edge's settings: defaults, forms, and that all problems are told at once without any value."""
 
+from pathlib import Path
+
 import pytest
 
-from edge.settings import EdgeSettings, SettingsError
+from edge import settings as settings_module
+from edge.settings import EdgeSettings, SettingsError, is_local
 from tests.docs.markdown import table
+from tests.support.certificate_authority import Authority
 
 
 def problems(**environment: str) -> list[str]:
@@ -27,7 +31,16 @@ def test_the_defaults() -> None:
         "max_path_bytes": 8 * 1024,
         "max_header_bytes": 32 * 1024,
         "max_body_bytes": 64 * 1024,
+        "tls_cert_file": None,
+        "tls_key_file": None,
+        "tls_min_version": "1.2",
+        "grpc_tls": False,
+        "grpc_ca_file": None,
+        "grpc_cert_file": None,
+        "grpc_key_file": None,
+        "grpc_server_name": None,
     }
+    assert (settings.listener_files, settings.service_files) == ((), ())
     assert settings == EdgeSettings()
 
 
@@ -200,3 +213,101 @@ def test_a_name_with_the_edge_s_prefix_is_refused_in_any_case(name: str) -> None
 @pytest.mark.parametrize("name", ["host", "Port", "HOSTS", "TENANTROOMS_TOKEN"])
 def test_a_name_that_may_be_anybody_s_is_ignored(name: str) -> None:
     assert EdgeSettings.from_env({name: "nonsense"}) == EdgeSettings()
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, str]:
+    """All that is about TLS, set."""
+    authority = Authority(tmp_path)
+    own, shown = authority.issue("own"), authority.issue("shown")
+    return {
+        "TENANTROOMS_EDGE_TLS_CERT_FILE": str(own.certificate),
+        "TENANTROOMS_EDGE_TLS_KEY_FILE": str(own.key),
+        "TENANTROOMS_EDGE_TLS_MIN_VERSION": "1.3",
+        "TENANTROOMS_EDGE_GRPC_TLS": "true",
+        "TENANTROOMS_EDGE_GRPC_CA_FILE": str(authority.file),
+        "TENANTROOMS_EDGE_GRPC_CERT_FILE": str(shown.certificate),
+        "TENANTROOMS_EDGE_GRPC_KEY_FILE": str(shown.key),
+        "TENANTROOMS_EDGE_GRPC_SERVER_NAME": "rooms.example",
+    }
+
+
+def test_everything_about_tls_set(tls: dict[str, str]) -> None:
+    settings = EdgeSettings.from_env(tls)
+    files = [path.name for path in (*settings.listener_files, *settings.service_files)]
+    assert files == ["own.pem", "own.key", "authority.pem", "shown.pem", "shown.key"]
+    assert (settings.tls_min_version, settings.grpc_server_name) == ("1.3", "rooms.example")
+
+
+def without(environment: dict[str, str], *names: str) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.removeprefix(settings_module.PREFIX) not in names
+    }
+
+
+@pytest.mark.parametrize("half", ["TLS_CERT_FILE", "TLS_KEY_FILE", "GRPC_CERT_FILE", "GRPC_KEY_FILE"])
+def test_a_certificate_without_its_key_is_refused_and_the_other_way_round(
+    tls: dict[str, str], half: str
+) -> None:
+    (problem,) = problems(**without(tls, half))
+    name = f"TENANTROOMS_EDGE_{half}".replace("CERT", "KEY")
+    assert problem == f"{name}: a certificate and its key go together, and only one of the two is set"
+
+
+@pytest.mark.parametrize("flag", [{}, {"TENANTROOMS_EDGE_GRPC_TLS": "no"}])
+def test_what_only_tls_needs_is_refused_without_it(tls: dict[str, str], flag: dict[str, str]) -> None:
+    told = problems(**{**without(tls, "GRPC_TLS"), **flag})
+    assert told == [
+        f"TENANTROOMS_EDGE_GRPC_{name}: needs TENANTROOMS_EDGE_GRPC_TLS=true"
+        for name in ("CA_FILE", "CERT_FILE", "KEY_FILE", "SERVER_NAME")
+    ]
+
+
+def test_files_that_cannot_be_used_are_told_all_at_once(tls: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "own.key").write_text("hunter2")
+    (tmp_path / "authority.pem").unlink()
+    (tmp_path / "shown.key").write_bytes((tmp_path / "own.pem").read_bytes())
+    told = problems(**tls, PORT="hunter2")
+    assert [problem.partition(":")[0] for problem in told] == [
+        "PORT",
+        "TENANTROOMS_EDGE_TLS_KEY_FILE",
+        "TENANTROOMS_EDGE_GRPC_CA_FILE",
+        "TENANTROOMS_EDGE_GRPC_KEY_FILE",
+    ]
+    assert not any("hunter2" in problem or str(tmp_path) in problem for problem in told)
+
+
+def test_tls_without_any_authority_to_trust_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "system_authorities", lambda: None)
+    (problem,) = problems(TENANTROOMS_EDGE_GRPC_TLS="true")
+    assert problem.startswith("TENANTROOMS_EDGE_GRPC_CA_FILE: is needed")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("GRPC_SERVER_NAME", "https://rooms.example/"), ("TLS_MIN_VERSION", "1.1"), ("GRPC_TLS", "maybe")],
+)
+def test_a_bad_value_about_tls_is_named_but_not_shown(tls: dict[str, str], name: str, value: str) -> None:
+    (problem,) = problems(**{**tls, f"TENANTROOMS_EDGE_{name}": value})
+    assert problem.startswith(f"TENANTROOMS_EDGE_{name}: ")
+    assert value not in problem
+
+
+@pytest.mark.parametrize(
+    ("target", "local"),
+    [
+        ("127.0.0.1:50051", True),
+        ("127.1.2.3:1", True),
+        ("[::1]:50051", True),
+        ("localhost:50051", True),
+        ("unix:/run/rooms.sock", True),
+        ("10.0.0.1:50051", False),
+        ("[2001:db8::1]:50051", False),
+        ("rooms.internal:50051", False),
+        ("localhost.example:50051", False),
+    ],
+)
+def test_which_targets_are_on_this_machine(target: str, local: bool) -> None:
+    assert is_local(target) is local
