@@ -146,11 +146,14 @@ def _announce(settings: EdgeSettings, address: str) -> None:
 
 
 def _load_worker(
-    settings: EdgeSettings, service: TlsFiles[ServiceTls] | None, listener: int | None = None
+    settings: EdgeSettings,
+    service: TlsFiles[ServiceTls] | None,
+    listener: int | None = None,
+    ready: Callable[[], object] = lambda: None,
 ) -> "Edge":
     from edge.worker import load_worker  # noqa: PLC0415 - only in a worker
 
-    return load_worker(settings, service, listener)
+    return load_worker(settings, service, listener, ready)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ share one listening socket, the new ones start first, and an old one stops accep
 Before it: `__main__`. After it: `worker`, in each new process.
 """
 
+import multiprocessing
 import os
 import select
 import socket
@@ -24,8 +25,8 @@ from granian.server.mp import MPServer, WorkerProcess
 
 from edge.tls_files import Pair, PairInMemory, TlsFiles, UnusableFilesError
 
-START_SECONDS: Final = 1.5
-"""How long new workers have before the old ones stop accepting. What comes meanwhile is served by both."""
+START_SECONDS: Final = 30.0
+"""How long new workers may take until they serve. The old ones serve as long, and go on if they do not."""
 
 LEAVE_SECONDS: Final = 1.0
 """How long a worker that accepts no more serves on: for handshakes to end, and each client to hear of it."""
@@ -89,16 +90,29 @@ class TlsServer(MPServer):
     def _respawn_workers(
         self, workers: list[int], spawn_target: Any, target_loader: Any, delay: float = 0
     ) -> None:
+        # `delay` is given when the old ones still run. Here it is as long as the new ones need.
         old = [self.wrks[idx] for idx in workers]
-        new = [self._spawn_worker(idx, spawn_target, target_loader) for idx in workers]
+        ready = [multiprocessing.Event() for _ in workers]
+        new = [
+            self._spawn_worker(idx, spawn_target, partial(target_loader, ready=event.set))
+            for idx, event in zip(workers, ready, strict=True)
+        ]
         _expect_exits(new, True)  # one that cannot start is no crash: the old one is still there
         for worker in new:
             self.respawned_wrks[worker.idx] = time.monotonic()
             worker.start()
         if delay:
-            self._wait(START_SECONDS, lambda: self.interrupt_signal)
+            self._wait(
+                START_SECONDS,
+                lambda: (
+                    self.interrupt_signal
+                    or all(event.is_set() for event in ready)
+                    or not all(worker.is_alive() for worker in new)
+                ),
+            )
         _expect_exits(new, False)
-        if delay and not all(worker.is_alive() for worker in new):
+        serve = all(event.is_set() for event in ready) and all(worker.is_alive() for worker in new)
+        if delay and not serve and not self.interrupt_signal:
             _expect_exits(new, True)
             self._end(new)
             self._pair.close()

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.5
 """How long to wait between two looks at watched files."""
 
 _CLOCKS_MAY_DIFFER: Final = dt.timedelta(minutes=5)

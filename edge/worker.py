@@ -4,6 +4,11 @@ Before it: `__main__`. After it: `app`. This module is loaded by the workers onl
 fork.
 """
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.listener import Leave
@@ -13,9 +18,14 @@ from edge.settings import EdgeSettings
 from edge.stopping import stop_worker_on_first_signal
 from edge.tls_files import ServiceTls, TlsFiles
 
+_READY_SECONDS: Final = 0.05
+
 
 def load_worker(
-    settings: EdgeSettings, service_files: TlsFiles[ServiceTls] | None, listener: int | None = None
+    settings: EdgeSettings,
+    service_files: TlsFiles[ServiceTls] | None,
+    listener: int | None,
+    ready: Callable[[], object],
 ) -> Edge:
     """The application, with a client of the service that the settings name.
 
@@ -23,11 +33,17 @@ def load_worker(
         settings: how it behaves.
         service_files: what TLS towards the service is spoken with, if it is.
         listener: the descriptor of the listening socket, where the workers share one.
+        ready: is called once this worker serves.
     """
     configure_logs()
 
-    def open_client() -> ServiceClient:
-        return ServiceClient(settings, service_files)
+    @asynccontextmanager
+    async def open_client() -> AsyncIterator[ServiceClient]:
+        async with ServiceClient(settings, service_files) as client:
+            # granian lets the loop rest between the application's start, of which this is the end, and the
+            # moment in which it listens. So this comes to pass only then.
+            asyncio.get_running_loop().call_later(_READY_SECONDS, ready)
+            yield client
 
     if listener is None:
         stop_worker_on_first_signal()

@@ -233,6 +233,29 @@ def workers_of(edge: EdgeProcess) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
+async def test_when_new_workers_do_not_start_the_old_ones_go_on(
+    authority: Authority, in_use: Certificate
+) -> None:
+    old, new = der(in_use), authority.issue("edge-2")
+    async with edge_with(in_use, authority) as edge:
+        before = workers_of(edge)
+        put(new, in_use)
+
+        async def has_more() -> bool:
+            return len(workers_of(edge)) > len(before)
+
+        await eventually(has_more)
+        (started,) = set(workers_of(edge)) - set(before)
+        os.kill(int(started), signal.SIGKILL)
+        await eventually(partial(has_logged, edge, "new_workers_do_not_start"))
+        assert workers_of(edge) == before
+        assert await served(edge) == old
+        edge.process.send_signal(signal.SIGHUP)  # tries again
+        await eventually(partial(has_logged, edge, "workers_replaced"))
+        assert await served(edge) == der(new)
+        assert await edge.stop() == 0
+
+
 async def test_a_worker_that_dies_is_replaced_by_one_with_the_certificate_in_use(
     authority: Authority, in_use: Certificate
 ) -> None:
