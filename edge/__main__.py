@@ -151,6 +151,7 @@ def _load_worker(
     listener: int | None = None,
     ready: Callable[[], object] = lambda: None,
 ) -> "Edge":
+    hold_signals()  # again: a worker that was not forked, as from Python 3.14 on, may not have inherited it
     from edge.worker import load_worker  # noqa: PLC0415 - only in a worker
 
     return load_worker(settings, service, listener, ready)
