@@ -18,7 +18,7 @@ from granian.server.mp import MPServer
 
 from edge.listener import TlsServer
 from edge.logs import configure_logs
-from edge.settings import EdgeSettings, SettingsError, from_environment, is_local
+from edge.settings import EdgeSettings, SettingsError, from_environment, is_local, quiet_grpc
 from edge.stopping import hold_signals, on_first_signal
 from edge.tls_files import (
     ServiceTls,
@@ -42,6 +42,7 @@ _log = structlog.get_logger(__name__)
 def main() -> int:
     """Serves until told to stop, and gives the exit code: 0 after a clean stop, 2 if it cannot start."""
     configure_logs()
+    quiet_grpc()
     try:
         settings = from_environment()
     except SettingsError as error:

@@ -258,6 +258,14 @@ def _present(*paths: Path | None) -> tuple[Path, ...]:
     return tuple(path for path in paths if path is not None)
 
 
+def quiet_grpc() -> None:
+    """Keeps gRPC's own log to errors, unless GRPC_VERBOSITY is set. Call it before grpc is imported.
+
+    Below that it writes lines that are no JSON, among them what peers send, as it is.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]:
     # `HOST` and `PORT` are too common: what is like them may be anybody's.
     ours = [name for name in names if name.startswith("TENANTROOMS_")]

@@ -187,6 +187,19 @@ async def test_the_order_of_starts_does_not_matter_and_a_service_may_come_and_go
             await until(edge, 503)
 
 
+async def test_grpc_writes_no_lines_of_its_own_into_the_log(tmp_path: Path) -> None:
+    settings = {
+        "TENANTROOMS_EDGE_GRPC_TLS": "true",
+        "TENANTROOMS_EDGE_GRPC_CA_FILE": str(Authority(tmp_path).file),
+    }
+    async with (
+        FakeService() as service,  # in plain text, so that handshakes fail
+        EdgeProcess({**settings, "TENANTROOMS_GRPC_TARGET": service.address}) as edge,
+    ):
+        assert (await edge.ask(ROOMS)).status == 503
+        assert [json.loads(line)["event"] for line in edge.log.splitlines()] == ["serving", "call_failed"]
+
+
 def _children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
