@@ -272,8 +272,10 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
     for name in sorted(environment.keys() - set(names)):
         spelt = name.upper()
         surely_ours = spelt.startswith(PREFIX)
-        # The service's names, which are not known here, are not as close to ours as 0.9.
-        near = difflib.get_close_matches(spelt, ours, n=1, cutoff=0.6 if surely_ours else 0.9)
+        # The service's names, which are not known here, are not as close as 0.9 to ours that begin alike.
+        grpc = "TENANTROOMS_GRPC_"
+        alike = [our for our in ours if our.startswith(grpc) or not spelt.startswith(grpc)]
+        near = difflib.get_close_matches(spelt, alike, n=1, cutoff=0.6 if surely_ours else 0.9)
         if near:
             yield f"{name}: no such setting; did you mean {near[0]}?"
         elif surely_ours:
