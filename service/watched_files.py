@@ -34,6 +34,10 @@ class _Seen:
     unquiet: bool
     digest: bytes | None
 
+    def written_since(self, before: "_Seen") -> bool:
+        """Whether the file was written, with the same or another content."""
+        return (self.signature, self.digest) != (before.signature, before.digest)
+
 
 class WatchedFiles:
     """Tells when the content of any of these files is another than when this was made.
@@ -54,27 +58,35 @@ class WatchedFiles:
     async def changes(self) -> AsyncIterator[None]:
         """Yields once the files have changed and then stayed as they are for a second; without an end.
 
-        So a file that is written in several steps is told of once. Several changes may be told as one; what
-        changes while the consumer is busy is told afterwards.
+        So a file that is written in several steps is told of once. Several changes may be told as one. A file
+        that is written while the consumer is busy is told of afterwards, even if its content is then the same
+        again: the consumer may have read what was there in between.
         """
         while True:
-            await self._pause(INTERVAL_SECONDS)
-            looks = 0
-            while await self._changed():
-                looks += 1
-                if looks == MOST_UNQUIET_LOOKS:
+            # The consumer has read the files since the last look; before the first one, who made this has.
+            before = await self._look_again()
+            changed = any(seen.written_since(before[path]) for path, seen in self._seen.items())
+            while not changed:
+                changed = await self._changed_meanwhile()
+            for _ in range(MOST_UNQUIET_LOOKS - 1):
+                if not await self._changed_meanwhile():
                     break
-                await self._pause(INTERVAL_SECONDS)
-            if looks:
-                yield
+            yield
 
-    async def _changed(self) -> bool:
-        """Looks at all files. Reading may hang on a network file system: other calls go on meanwhile."""
+    async def _changed_meanwhile(self) -> bool:
+        """Whether any content is another after a pause."""
+        await self._pause(INTERVAL_SECONDS)
+        before = await self._look_again()
+        return any(seen.digest != before[path].digest for path, seen in self._seen.items())
+
+    async def _look_again(self) -> dict[Path, _Seen]:
+        """Looks at all files, and gives what was seen before."""
         before = self._seen
+        # Reading may hang on a network file system: other calls go on meanwhile.
         self._seen = await asyncio.to_thread(
             lambda: {path: _look(path, seen) for path, seen in before.items()}
         )
-        return any(self._seen[path].digest != before[path].digest for path in before)
+        return before
 
 
 def _look(path: Path, before: _Seen | None) -> _Seen:

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from service.reloading import Generations, Reloader
 from service.settings import Settings, SettingsError, load
+from service.watched_files import WatchedFiles
 
 CANARY = "canary-5ecret"
 OLD, NEW = (load({"AUTH_API_SECRET": secret}) for secret in ("old", "new"))
@@ -107,6 +109,40 @@ async def test_after_a_failure_the_next_change_is_taken_up(state: State) -> None
     state.loads = [SettingsError(["a problem"]), NEW]
     assert [await state.reloader.reload(), await state.reloader.reload()] == [False, True]
     assert (state.taken_up, state.counts) == ([NEW], (1, 1))
+
+
+async def test_a_file_that_changes_twice_while_it_is_read_is_in_use_as_it_is_in_the_end(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("old")
+    pauses: asyncio.Queue[None] = asyncio.Queue()
+    taken_up: asyncio.Queue[str] = asyncio.Queue()
+    in_between = ["between"]
+
+    async def pause(_seconds: float) -> None:
+        await pauses.get()
+
+    def load_slowly() -> Settings:
+        wanted = file.read_text()
+        for text in in_between:
+            file.write_text(text)
+        settings = load({"AUTH_API_SECRET_FILE": str(file)})
+        file.write_text(wanted)
+        in_between.clear()
+        return settings
+
+    async def take_up(settings: Settings) -> None:
+        taken_up.put_nowait(settings.api_secrets[0].secret)
+
+    files = WatchedFiles([file], pause)
+    running = asyncio.create_task(Reloader(load_slowly, take_up).run(files.changes()))
+    file.write_text("new")
+    for _ in range(4):
+        pauses.put_nowait(None)
+    assert [await taken_up.get(), await taken_up.get()] == ["between", "new"]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 # --- what older settings needed ----------------------------------------------------------------------------
