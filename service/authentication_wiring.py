@@ -4,48 +4,71 @@ Step before: `service.server`, at start and after each reload. Step after: `serv
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
 
 from service.auth.api_secrets import ApiSecrets
 from service.auth.auth_service import AuthService, open_questions
 from service.auth.authenticator import Authenticator, Verifier
-from service.auth.identity_provider import open_identity_provider
+from service.auth.identity_provider import IdentityProvider, KeySet
+from service.auth.key_set import GivenKeySet, open_key_set
+from service.auth.refusal_log import RefusalLog
 from service.auth.signing import Signer
 from service.auth.verdict_cache import VerdictCache
 from service.settings import Settings
 
 
-@asynccontextmanager
-async def open_lasting_verifiers(
-    settings: Settings, on_fetch: Callable[[bool], None] = lambda _: None
-) -> AsyncIterator[list[Verifier]]:
-    """The verifiers that outlive a reload: the identity provider, which keeps its keys fresh by itself.
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives a reload.
 
-    Opened anew it would be without keys until the provider has answered.
+    Attributes:
+        fetched_keys: the identity provider's, which stay fresh by themselves. Opened anew they would be
+            unknown until the provider has answered. None when they are not fetched.
+        refusals: counts on from reload to reload.
+    """
+
+    fetched_keys: KeySet | None
+    refusals: RefusalLog
+
+
+@asynccontextmanager
+async def open_lasting(
+    settings: Settings, on_fetch: Callable[[bool], None] = lambda _: None
+) -> AsyncIterator[Lasting]:
+    """What these settings need that outlives them, open until the context ends.
 
     Args:
         settings: those in force at first.
         on_fetch: told of each fetch of the keys whether it gave usable ones.
     """
-    if settings.oidc_rules is None or settings.oidc_jwks is None:
-        yield []
-        return
-    async with open_identity_provider(
-        settings.oidc_rules, settings.oidc_jwks, settings.oidc_ca_file, on_fetch
-    ) as provider:
-        yield [provider]
+    with closing(RefusalLog()) as refusals:
+        if settings.oidc_jwks_url is None:
+            yield Lasting(None, refusals)
+            return
+        async with open_key_set(
+            settings.oidc_jwks_url,
+            settings.oidc_ca_file,
+            settings.oidc_algorithms,
+            settings.oidc_max_stale,
+            on_fetch,
+        ) as keys:
+            yield Lasting(keys, refusals)
 
 
 @asynccontextmanager
-async def open_authenticator(settings: Settings, lasting: list[Verifier]) -> AsyncIterator[Authenticator]:
+async def open_authenticator(settings: Settings, lasting: Lasting) -> AsyncIterator[Authenticator]:
     """An authenticator for these settings; what it needs is open until the context ends.
 
     Args:
         settings: those in force from now on.
-        lasting: what `open_lasting_verifiers` gave at start.
+        lasting: what `open_lasting` gave at start.
     """
     async with AsyncExitStack() as stack:
-        secrets: list[Verifier] = [ApiSecrets(settings.api_secrets)] if settings.api_secrets else []
+        verifiers: list[Verifier] = [ApiSecrets(settings.api_secrets)] if settings.api_secrets else []
+        keys = GivenKeySet(settings.oidc_keys) if settings.oidc_keys else lasting.fetched_keys
+        if settings.oidc_rules is not None and keys is not None:
+            verifiers.append(IdentityProvider(keys, settings.oidc_rules, lasting.refusals))
         auth_service = None
         asked = settings.auth_service_after_api_secrets or not settings.api_secrets
         if settings.auth_service_url and settings.auth_signing_key and asked:
@@ -59,7 +82,7 @@ async def open_authenticator(settings: Settings, lasting: list[Verifier]) -> Asy
                 allow_no_id=settings.auth_service_allow_no_id,
                 cache=VerdictCache(keeps) if keeps else None,
             )
-        yield Authenticator([*secrets, *lasting], auth_service, required=settings.auth_required)
+        yield Authenticator(verifiers, auth_service, required=settings.auth_required)
 
 
 def longest_use_seconds(settings: Settings) -> float:

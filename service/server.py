@@ -17,7 +17,7 @@ from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
 from service.authentication import AuthenticationInterceptor
-from service.authentication_wiring import longest_use_seconds, open_authenticator, open_lasting_verifiers
+from service.authentication_wiring import longest_use_seconds, open_authenticator, open_lasting
 from service.directory import Directory, UnconfiguredDirectory
 from service.error_boundary import ErrorBoundary
 from service.health import Health
@@ -145,7 +145,7 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
     async with (
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
         _open_directory(settings, tokens, trust, metrics) as directory,
-        open_lasting_verifiers(settings, metrics.key_set_fetched) as lasting,
+        open_lasting(settings, metrics.key_set_fetched) as lasting,
         Generations() as generations,
     ):
 

@@ -8,20 +8,15 @@ set; keys and addresses of keys that a token brings along (`jwk`, `jku`, `x5c`, 
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Protocol
 
 import jwt
-import structlog
 
 from service.auth.claims import Claims, TokenRules, claim_at, number_at, parse_claims, unverified_issuer
-from service.auth.key_set import KeySetFile, open_key_set
 from service.auth.principal import Operator, Principal, Tenant, TenantId, is_tenant_id
+from service.auth.refusal_log import RefusalLog
 from service.errors import CredentialRejected
-
-_log = structlog.get_logger(__name__)
 
 
 class KeySet(Protocol):
@@ -31,7 +26,7 @@ class KeySet(Protocol):
         """Those that fit this algorithm and, if one is named, this key id.
 
         Raises:
-            AuthServiceUnavailable: the keys are not known yet, and cannot be had now.
+            AuthServiceUnavailable: the keys are not known, or too old, and cannot be had now.
         """
         ...
 
@@ -42,12 +37,20 @@ class IdentityProvider:
     Args:
         keys: the provider's.
         rules: what a token must say.
+        refusals: is told why a token was refused.
         clock: Unix time in seconds.
     """
 
-    def __init__(self, keys: KeySet, rules: TokenRules, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        keys: KeySet,
+        rules: TokenRules,
+        refusals: RefusalLog,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._keys = keys
         self._rules = rules
+        self._refusals = refusals
         self._clock = clock
         self._signatures = jwt.PyJWS(rules.algorithms)
 
@@ -58,14 +61,14 @@ class IdentityProvider:
 
         Raises:
             CredentialRejected: the token names our provider, and is not good.
-            AuthServiceUnavailable: the provider's keys were never had, and cannot be had now.
+            AuthServiceUnavailable: the provider's keys are not known, or too old, and cannot be had now.
         """
         if not token.isascii() or unverified_issuer(token) != self._rules.issuer:
             return None
         try:
             return await self._decide(token)
         except CredentialRejected as refusal:
-            _log.info("a token of the identity provider was refused", problem=str(refusal))
+            self._refusals.refused(str(refusal))
             raise
 
     async def _decide(self, token: str) -> Principal:
@@ -113,28 +116,6 @@ class IdentityProvider:
                 return Operator(_id(claims.get("sub"), "subject"))
         tenant = claim_at(claims, rules.tenant_claim) if rules.tenant_claim is not None else None
         return Tenant(TenantId(_id(tenant, "tenant claim")))
-
-
-@asynccontextmanager
-async def open_identity_provider(
-    rules: TokenRules,
-    jwks: str | Path,
-    ca_file: Path | None,
-    on_fetch: Callable[[bool], None] = lambda _: None,
-) -> AsyncIterator[IdentityProvider]:
-    """A verifier with its keys, which are kept fresh until the context ends.
-
-    Args:
-        rules: what a token must say.
-        jwks: the address of the key set, or the file that holds it.
-        ca_file: what vouches for the server at that address; None means the system's authorities.
-        on_fetch: told of each fetch of the keys whether it gave usable ones.
-    """
-    if isinstance(jwks, Path):
-        yield IdentityProvider(KeySetFile(jwks, rules.algorithms), rules)
-        return
-    async with open_key_set(jwks, ca_file, rules.algorithms, on_fetch) as keys:
-        yield IdentityProvider(keys, rules)
 
 
 def _id(value: Any, name: str) -> str:

@@ -1,7 +1,7 @@
 """Owns what a key set (RFC 7517) holds: which of its keys may verify a token, under which algorithm.
 
-Step before: `service.auth.key_set` has read a document. Step after: `service.auth.identity_provider` verifies
-a token with the one key that fits it.
+Step before: `service.auth.key_set` has fetched a document, or `service.settings.oidc` has read one. Step
+after: `service.auth.identity_provider` verifies a token with the one key that fits it.
 """
 
 import json

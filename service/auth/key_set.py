@@ -1,10 +1,10 @@
-"""Owns where the identity provider's keys come from: fetched or read from a file, kept, and renewed.
+"""Owns where the identity provider's keys come from: fetched, kept and renewed, or given with the settings.
 
 Step before: `service.auth.identity_provider` looks for the key of a token. Step after: the provider's HTTP
-server or the file, whose document `service.auth.jwks` reads.
+server, whose document `service.auth.jwks` reads.
 
-What was read last stays in use until something usable takes its place: a provider that is down, or that
-answers with garbage, takes no caller's access away.
+What was fetched last stays in use until something usable takes its place: a provider that is down, or that
+answers with garbage, takes no caller's access away, unless that lasts for longer than the operator allows.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ import aiohttp
 import jwt
 import structlog
 
-from service.auth.jwks import MAX_BYTES, Keys, KeySetUnusable, parse_keys, read_file
+from service.auth.jwks import MAX_BYTES, Keys, KeySetUnusable, parse_keys
 from service.errors import AuthServiceUnavailable
 from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
 
@@ -43,6 +43,7 @@ class FetchedKeySet:
     Args:
         fetch: reads the document; whatever it raises means that there is none now.
         algorithms: those that are allowed.
+        max_stale: seconds after which keys that could not be fetched again are not used any more.
         clock: seconds that only go forward.
         pause: waits for so many seconds.
         on_fetch: told of each fetch whether it gave usable keys.
@@ -52,16 +53,20 @@ class FetchedKeySet:
         self,
         fetch: Callable[[], Awaitable[bytes]],
         algorithms: Sequence[str],
+        max_stale: float,
         clock: Callable[[], float] = monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
         on_fetch: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._fetch = fetch
         self._algorithms = algorithms
+        self._max_stale = max_stale
         self._clock = clock
         self._pause = pause
         self._on_fetch = on_fetch
-        self._keys: Keys | None = None
+        self._fetched: Keys | None = None
+        self._fetched_at = -math.inf
         self._fetching: asyncio.Task[bool] | None = None
         self._demanded = -math.inf
 
@@ -69,14 +74,16 @@ class FetchedKeySet:
         """The keys that fit, after a look at the provider's newest ones if those at hand do not.
 
         Raises:
-            AuthServiceUnavailable: the keys were never fetched, and cannot be now.
+            AuthServiceUnavailable: the keys were never fetched, or too long ago, and cannot be now.
         """
-        if self._keys is not None and (found := self._keys.find(kid, algorithm)):
+        keys = self._keys_in_use()
+        if keys is not None and (found := keys.find(kid, algorithm)):
             return found
         await self._demand()
-        if self._keys is None:
-            raise AuthServiceUnavailable("the identity provider's keys could not be fetched yet")
-        return self._keys.find(kid, algorithm)
+        keys = self._keys_in_use()
+        if keys is None:
+            raise AuthServiceUnavailable("the identity provider's keys could not be fetched, or not lately")
+        return keys.find(kid, algorithm)
 
     async def keep_fresh(self) -> None:
         """Fetches now and from time to time, without an end."""
@@ -89,6 +96,10 @@ class FetchedKeySet:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
+
+    def _keys_in_use(self) -> Keys | None:
+        """The keys that were fetched last, unless they are too old."""
+        return self._fetched if self._clock() - self._fetched_at <= self._max_stale else None
 
     async def _demand(self) -> None:
         """Waits for a fetch, if one is under way or may be made."""
@@ -106,66 +117,36 @@ class FetchedKeySet:
         return self._fetching
 
     async def _fetch_keys(self) -> bool:
+        began = self._clock()
         try:
-            self._keys = parse_keys(await self._fetch(), self._algorithms)
+            self._fetched = parse_keys(await self._fetch(), self._algorithms)
         except Exception as error:  # noqa: BLE001 (whatever it is, the old keys stay, and it is tried again)
             _log.warning(
                 "the identity provider's keys could not be fetched",
                 # Any other text may quote the address, with a key in it, or the provider's words.
                 problem=str(error) if isinstance(error, KeySetUnusable) else type(error).__name__,
-                old_keys_stay=self._keys is not None,
+                old_keys_stay=self._keys_in_use() is not None,
             )
             self._on_fetch(False)
             return False
+        self._fetched_at = began
         self._on_fetch(True)
         return True
 
 
-class KeySetFile:
-    """Keys in a file, which is read again as soon as it has changed.
+class GivenKeySet:
+    """Keys that stay as they are, for as long as the settings that they came with.
 
     Args:
-        path: the file; it may be replaced by another or written anew.
-        algorithms: those that are allowed.
+        keys: the keys.
     """
 
-    def __init__(self, path: Path, algorithms: Sequence[str]) -> None:
-        self._path = path
-        self._algorithms = algorithms
-        self._keys: Keys | None = None
-        self._version: object = None
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
-        """The keys in the file that fit.
-
-        Raises:
-            AuthServiceUnavailable: the file has never held usable keys.
-        """
-        self._look()
-        if self._keys is None:
-            raise AuthServiceUnavailable("the file of the identity provider's keys cannot be used")
+        """The keys that fit."""
         return self._keys.find(kid, algorithm)
-
-    def _look(self) -> None:
-        version: object
-        try:
-            status = self._path.stat()  # before the reading, so that a later change is always another version
-            version = (status.st_mtime_ns, status.st_ino, status.st_size)
-        except OSError as error:
-            version = error.errno
-        if version == self._version:
-            return
-        self._version = version
-        try:
-            self._keys = parse_keys(read_file(self._path), self._algorithms)
-        except (OSError, KeySetUnusable) as error:
-            _log.warning(
-                "the file of the identity provider's keys cannot be used",
-                problem=str(error),
-                old_keys_stay=self._keys is not None,
-            )
-        else:
-            _log.info("the file of the identity provider's keys was read")
 
 
 @asynccontextmanager
@@ -173,6 +154,7 @@ async def open_key_set(
     url: str,
     ca_file: Path | None,
     algorithms: Sequence[str],
+    max_stale: float,
     on_fetch: Callable[[bool], None] = lambda _: None,
 ) -> AsyncIterator[FetchedKeySet]:
     """The keys at this address, kept fresh until the context ends. Does not wait for them.
@@ -181,9 +163,10 @@ async def open_key_set(
         url: of the key set, http or https.
         ca_file: in PEM form; alone vouches for the server, in the place of the system's authorities.
         algorithms: those that are allowed.
+        max_stale: seconds after which keys that could not be fetched again are not used any more.
         on_fetch: told of each fetch whether it gave usable keys.
     """
-    keys = FetchedKeySet(lambda: fetch(url, ca_file), algorithms, on_fetch=on_fetch)
+    keys = FetchedKeySet(lambda: fetch(url, ca_file), algorithms, max_stale, on_fetch=on_fetch)
     keeping_fresh = asyncio.create_task(keys.keep_fresh(), context=contextvars.Context())
     try:
         yield keys

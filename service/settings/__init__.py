@@ -20,7 +20,7 @@ from service.settings.listener import ListenerSettings, listener_contradictions
 from service.settings.livekit import LiveKitSettings, livekit_contradictions
 from service.settings.names import misspelt
 from service.settings.observability import ObservabilitySettings
-from service.settings.oidc import OidcSettings
+from service.settings.oidc import OidcSettings, oidc_contradictions
 from service.settings.values import WORDS, Flag
 
 SECRETS: Final = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "AUTH_API_SECRETS_JSON", "AUTH_API_SECRET")
@@ -172,7 +172,7 @@ def _contradictions(values: Mapping[str, str]) -> Iterator[str]:
     yield from livekit_contradictions(values)
     yield from api_secret_contradictions(values)
     yield from auth_service_contradictions(values)
-    yield from OidcSettings.contradictions(values)
+    yield from oidc_contradictions(values)
     required = WORDS.get(values.get("AUTH_REQUIRED", "false").lower())
     if required and not _VERIFIERS & values.keys():
         yield (

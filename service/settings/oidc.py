@@ -1,16 +1,19 @@
 """Owns the settings of the identity provider, whose JWTs are accepted as credentials."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from service.auth.claims import ClaimPath, TokenRules, parse_path
-from service.auth.jwks import ALGORITHMS, parse_keys, read_file
+from service.auth.jwks import ALGORITHMS, Keys, parse_keys, read_file
 from service.settings.values import WORDS, CaFile, Flag, is_plain_and_remote, split_url
 
 _PREFIX: Final = "TENANTROOMS_OIDC_"
+# The keys are fetched every five minutes: a shorter time would end before one failed fetch is made good.
+_SHORTEST_STALE, _LONGEST_STALE = 600, 30 * 86_400
 
 
 def _exact_text(value: str) -> str:
@@ -34,19 +37,25 @@ def _algorithms(value: str) -> tuple[str, ...]:
     return names
 
 
-def _jwks_file(value: str) -> Path:
-    path = Path(value)
+def _keys(path: str, settings: ValidationInfo) -> Keys:
     try:
-        parse_keys(read_file(path), ALGORITHMS)
+        return parse_keys(read_file(Path(path)), settings.data.get("oidc_algorithms", ALGORITHMS))
     except OSError as error:
         raise ValueError(f"names a file that cannot be read: {error.strerror}") from None
     except ValueError as error:  # no path, or no usable key set
         raise ValueError(f"names a file that {error}") from None
-    return path
+
+
+def _max_stale(value: float) -> float:
+    if value and not _SHORTEST_STALE <= value <= _LONGEST_STALE:
+        raise ValueError(f"is neither 0 nor between {_SHORTEST_STALE} and {_LONGEST_STALE}")
+    return value
 
 
 class OidcSettings(BaseModel):
     """Whose tokens are accepted, where the keys are, and which claims say who is calling."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     oidc_issuer: Annotated[str | None, BeforeValidator(_exact_text)] = Field(
         None, alias="TENANTROOMS_OIDC_ISSUER"
@@ -57,8 +66,15 @@ class OidcSettings(BaseModel):
     oidc_jwks_url: Annotated[str | None, BeforeValidator(_url)] = Field(
         None, alias="TENANTROOMS_OIDC_JWKS_URL"
     )
-    oidc_jwks_file: Annotated[Path | None, BeforeValidator(_jwks_file)] = Field(
+    oidc_algorithms: Annotated[tuple[str, ...], BeforeValidator(_algorithms)] = Field(
+        ("RS256", "ES256", "EdDSA"), alias="TENANTROOMS_OIDC_ALGORITHMS"
+    )
+    # After the algorithms: a key that fits none of them is none.
+    oidc_keys: Annotated[Keys | None, BeforeValidator(_keys)] = Field(
         None, alias="TENANTROOMS_OIDC_JWKS_FILE"
+    )
+    oidc_jwks_max_stale_seconds: Annotated[float, AfterValidator(_max_stale)] = Field(
+        86_400, alias="TENANTROOMS_OIDC_JWKS_MAX_STALE_SECONDS"
     )
     oidc_ca_file: CaFile | None = Field(None, alias="TENANTROOMS_OIDC_CA_FILE")
     oidc_allow_http: Flag = Field(False, alias="TENANTROOMS_OIDC_ALLOW_HTTP")
@@ -70,9 +86,6 @@ class OidcSettings(BaseModel):
     )
     oidc_operator_value: Annotated[str | None, BeforeValidator(_exact_text)] = Field(
         None, alias="TENANTROOMS_OIDC_OPERATOR_VALUE"
-    )
-    oidc_algorithms: Annotated[tuple[str, ...], BeforeValidator(_algorithms)] = Field(
-        ("RS256", "ES256", "EdDSA"), alias="TENANTROOMS_OIDC_ALGORITHMS"
     )
     oidc_leeway_seconds: float = Field(30, alias="TENANTROOMS_OIDC_LEEWAY_SECONDS", ge=0, le=300)
 
@@ -92,32 +105,32 @@ class OidcSettings(BaseModel):
         )
 
     @property
-    def oidc_jwks(self) -> str | Path | None:
-        """Where the provider's keys are: an address or a file."""
-        return self.oidc_jwks_url or self.oidc_jwks_file
+    def oidc_max_stale(self) -> float:
+        """How many seconds old the fetched keys may get; infinity for any age."""
+        return self.oidc_jwks_max_stale_seconds or math.inf
 
-    @classmethod
-    def contradictions(cls, values: Mapping[str, str]) -> Iterator[str]:
-        """What does not go together here."""
-        given = {name.removeprefix(_PREFIX) for name in values if name.startswith(_PREFIX)}
-        if not given:
-            return
-        for name in ("ISSUER", "AUDIENCE"):
-            if name not in given:
-                yield f"{_PREFIX}{name} is missing: an identity provider cannot be used without it"
-        if len(given & {"JWKS_URL", "JWKS_FILE"}) != 1:
-            yield f"{_PREFIX}JWKS_URL or {_PREFIX}JWKS_FILE says where the keys are: set one of them"
-        if not given & {"TENANT_CLAIM", "OPERATOR_CLAIM"}:
-            yield f"{_PREFIX}TENANT_CLAIM is missing: nothing would say which tenant a token stands for"
-        if len(given & {"OPERATOR_CLAIM", "OPERATOR_VALUE"}) == 1:
-            yield f"{_PREFIX}OPERATOR_CLAIM and {_PREFIX}OPERATOR_VALUE go together: set both or neither"
-        url = values.get(f"{_PREFIX}JWKS_URL", "")
-        if "CA_FILE" in given and not url.lower().startswith("https:"):
-            yield f"{_PREFIX}CA_FILE is set, but {_PREFIX}JWKS_URL is no https address: unset one of them"
-        plain_allowed = WORDS.get(values.get(f"{_PREFIX}ALLOW_HTTP", "").lower(), False)
-        if not plain_allowed and is_plain_and_remote(url):
-            yield (
-                f"{_PREFIX}JWKS_URL would fetch keys over plain http from another machine, and anyone on the "
-                "way could put in their own: use https, or set "
-                f"{_PREFIX}ALLOW_HTTP=true if that network is trusted"
-            )
+
+def oidc_contradictions(values: Mapping[str, str]) -> Iterator[str]:
+    """What does not go together here."""
+    given = {name.removeprefix(_PREFIX) for name in values if name.startswith(_PREFIX)}
+    if not given:
+        return
+    for name in ("ISSUER", "AUDIENCE"):
+        if name not in given:
+            yield f"{_PREFIX}{name} is missing: an identity provider cannot be used without it"
+    if len(given & {"JWKS_URL", "JWKS_FILE"}) != 1:
+        yield f"{_PREFIX}JWKS_URL or {_PREFIX}JWKS_FILE says where the keys are: set one of them"
+    if not given & {"TENANT_CLAIM", "OPERATOR_CLAIM"}:
+        yield f"{_PREFIX}TENANT_CLAIM is missing: nothing would say which tenant a token stands for"
+    if len(given & {"OPERATOR_CLAIM", "OPERATOR_VALUE"}) == 1:
+        yield f"{_PREFIX}OPERATOR_CLAIM and {_PREFIX}OPERATOR_VALUE go together: set both or neither"
+    url = values.get(f"{_PREFIX}JWKS_URL", "")
+    if "CA_FILE" in given and not url.lower().startswith("https:"):
+        yield f"{_PREFIX}CA_FILE is set, but {_PREFIX}JWKS_URL is no https address: unset one of them"
+    plain_allowed = WORDS.get(values.get(f"{_PREFIX}ALLOW_HTTP", "").lower(), False)
+    if not plain_allowed and is_plain_and_remote(url):
+        yield (
+            f"{_PREFIX}JWKS_URL would fetch keys over plain http from another machine, and anyone on the "
+            "way could put in their own: use https, or set "
+            f"{_PREFIX}ALLOW_HTTP=true if that network is trusted"
+        )

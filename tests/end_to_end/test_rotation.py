@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tenantrooms_client import TenantRoomsError
 from tests.end_to_end.callers import Callers
 from tests.end_to_end.conftest import running
 from tests.end_to_end.rotating import REFUSED, in_time, replace
+from tests.support import identity_provider
 from tests.support.auth_service import AuthServiceDouble, Key, p256_key, pem, rsa_key
 from tests.support.livekit_double import LiveKitDouble
 
@@ -270,3 +272,40 @@ async def test_livekits_key_rotates_under_a_stream_of_calls(livekit: LiveKitDoub
         await flowing.goes_on()
         livekit.accept_keys(new)
         await flowing.goes_on()
+
+
+async def test_the_identity_providers_keys_in_a_file_rotate_under_a_stream_of_calls(
+    livekit: LiveKitDouble, tmp_path: Path
+) -> None:
+    old, new = identity_provider.ec_key("old"), identity_provider.ed25519_key("new")
+    file = tmp_path / "keys.json"
+    replace(file, identity_provider.key_set(old))
+    settings = {
+        "AUTH_REQUIRED": "true",
+        "AUTH_API_SECRETS_JSON": json.dumps([{"id": "acme", "secret": BOTH}]),
+        "TENANTROOMS_OIDC_ISSUER": identity_provider.ISSUER,
+        "TENANTROOMS_OIDC_AUDIENCE": identity_provider.AUDIENCE,
+        "TENANTROOMS_OIDC_TENANT_CLAIM": "tenant",
+        "TENANTROOMS_OIDC_JWKS_FILE": str(file),
+    }
+    now = int(time.time())
+    by_old, by_new = (key.token(iat=now, exp=now + 3600) for key in (old, new))
+
+    async with running(livekit, tmp_path, settings) as callers, stream(callers, BOTH) as flowing:
+
+        async def statuses() -> list[int]:
+            return [(await callers.rest("/livekit/rooms", token)).status for token in (by_old, by_new)]
+
+        async def rotated() -> bool:
+            return await statuses() == [401, 200]
+
+        assert await statuses() == [200, 401]
+        of_no_allowed_kind = identity_provider.ec_key("p384", "ES384")
+        for count, broken in enumerate([b"{", identity_provider.key_set(of_no_allowed_kind)], 1):
+            replace(file, broken)
+            await in_time(partial(refusals_are, callers, count))
+            await flowing.goes_on()
+            assert await statuses() == [200, 401]
+        replace(file, identity_provider.key_set(new))
+        await in_time(rotated)
+        assert [record["failures"] for record in logged(callers, REFUSED)] == [1, 2]

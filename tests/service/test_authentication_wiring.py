@@ -1,6 +1,7 @@
 """The running server with other secrets and keys put into it: what holds for which call."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import grpc
@@ -11,6 +12,15 @@ from service.server import running_server
 from service.settings import Settings, SettingsError, load
 from tests.service.grpc_calls import get_room
 from tests.support.auth_service import AuthServiceDouble, p256_key, pem
+from tests.support.identity_provider import (
+    AUDIENCE,
+    ISSUER,
+    IdentityProviderDouble,
+    SigningKey,
+    ec_key,
+    key_set,
+    rsa_key,
+)
 from tests.support.livekit_double import LiveKitDouble
 
 
@@ -95,3 +105,66 @@ async def test_a_livekit_key_that_comes_or_goes_takes_a_restart_and_changes_noth
         with pytest.raises(SettingsError, match="takes a restart"):
             await take_up(second)
         assert (await get_room(channel, "lobby", "secret")).but_request_id == before.but_request_id
+
+
+def good_for_an_hour(key: SigningKey) -> str:
+    now = int(time.time())
+    return key.token(iat=now, exp=now + 3600)
+
+
+def with_keys_in(file: Path, double: LiveKitDouble, address: str) -> Settings:
+    return in_front_of(
+        double,
+        address,
+        TENANTROOMS_OIDC_ISSUER=ISSUER,
+        TENANTROOMS_OIDC_AUDIENCE=AUDIENCE,
+        TENANTROOMS_OIDC_TENANT_CLAIM="tenant",
+        TENANTROOMS_OIDC_JWKS_FILE=str(file),
+    )
+
+
+async def test_the_identity_providers_keys_in_a_file_change_with_everything_else(
+    livekit_double: LiveKitDouble, address: str, tmp_path: Path
+) -> None:
+    livekit_double.put_room("lobby", owner="acme")
+    old, new, file = ec_key("old"), rsa_key("new"), tmp_path / "keys.json"
+
+    async def codes(channel: grpc.aio.Channel) -> list[StatusCode]:
+        return [(await get_room(channel, "lobby", good_for_an_hour(key))).code for key in (old, new)]
+
+    file.write_bytes(key_set(old))
+    async with (
+        running_server(with_keys_in(file, livekit_double, address)) as (_, _, take_up),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        file.write_bytes(key_set(new))
+        changed = with_keys_in(file, livekit_double, address)
+        file.unlink()
+        # The file itself counts no more: what was read with the other settings does.
+        assert await codes(channel) == [StatusCode.OK, StatusCode.UNAUTHENTICATED]
+        await take_up(changed)
+        assert await codes(channel) == [StatusCode.UNAUTHENTICATED, StatusCode.OK]
+
+
+async def test_keys_that_were_fetched_outlive_a_reload(
+    livekit_double: LiveKitDouble, address: str, tmp_path: Path
+) -> None:
+    livekit_double.put_room("lobby", owner="acme")
+    key = ec_key("one")
+    async with IdentityProviderDouble([key]) as double:
+        settings = in_front_of(
+            livekit_double,
+            address,
+            TENANTROOMS_OIDC_ISSUER=ISSUER,
+            TENANTROOMS_OIDC_AUDIENCE=AUDIENCE,
+            TENANTROOMS_OIDC_TENANT_CLAIM="tenant",
+            TENANTROOMS_OIDC_JWKS_URL=double.jwks_url,
+        )
+        async with (
+            running_server(settings) as (_, _, take_up),
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            assert (await get_room(channel, "lobby", good_for_an_hour(key))).code is StatusCode.OK
+            await double.stop()
+            await take_up(settings)
+            assert (await get_room(channel, "lobby", good_for_an_hour(key))).code is StatusCode.OK

@@ -1,11 +1,13 @@
 """The settings of the identity provider: what is read, and what refuses to start."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from service.auth.claims import ClaimPath, TokenRules
+from service.auth.key_set import REFRESH_SECONDS
 from service.settings import Settings, SettingsError, load
 from tests.support.certificates import self_signed
 from tests.support.identity_provider import ec_key, key_set
@@ -33,7 +35,7 @@ def problems(**changes: str | None) -> list[str]:
 
 def test_nothing_set_means_no_identity_provider() -> None:
     settings = load({})
-    assert (settings.oidc_rules, settings.oidc_jwks) == (None, None)
+    assert (settings.oidc_rules, settings.oidc_jwks_url, settings.oidc_keys) == (None, None, None)
 
 
 def test_the_least_settings_and_their_defaults() -> None:
@@ -47,7 +49,8 @@ def test_the_least_settings_and_their_defaults() -> None:
         operator_claim=None,
         operator_value=None,
     )
-    assert (settings.oidc_jwks, settings.oidc_ca_file) == (URL, None)
+    assert (settings.oidc_jwks_url, settings.oidc_keys, settings.oidc_ca_file) == (URL, None, None)
+    assert settings.oidc_max_stale == 24 * 3600
 
 
 def test_all_settings(tmp_path: Path) -> None:
@@ -60,6 +63,7 @@ def test_all_settings(tmp_path: Path) -> None:
         OPERATOR_VALUE="rooms operator",
         ALGORITHMS="PS256, ES384",
         LEEWAY_SECONDS="0",
+        JWKS_MAX_STALE_SECONDS="0",
     )
     assert settings.oidc_rules == TokenRules(
         issuer="https://login.example.com/",
@@ -70,13 +74,43 @@ def test_all_settings(tmp_path: Path) -> None:
         operator_claim=ClaimPath(("realm_access", "roles")),
         operator_value="rooms operator",
     )
-    assert (settings.oidc_jwks, settings.oidc_ca_file) == (f"{URL}?policy=sign-in", ca_file)
+    assert (settings.oidc_jwks_url, settings.oidc_ca_file) == (f"{URL}?policy=sign-in", ca_file)
+    assert settings.oidc_max_stale == math.inf
 
 
 def test_the_keys_may_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(key_set(ec_key("one")))
-    assert oidc(JWKS_URL=None, JWKS_FILE=str(path)).oidc_jwks == path
+    keys = oidc(JWKS_URL=None, JWKS_FILE=str(path)).oidc_keys
+    assert keys is not None
+    assert len(keys.find("one", "ES256")) == 1
+
+
+@pytest.mark.parametrize(("algorithms", "usable"), [("RS256,EdDSA", False), ("RS256,ES256", True)])
+def test_a_file_whose_keys_fit_no_allowed_algorithm_refuses_to_start(
+    tmp_path: Path, algorithms: str, usable: bool
+) -> None:
+    path = tmp_path / "keys.json"
+    path.write_bytes(key_set(ec_key("one")))
+    changes = {"JWKS_URL": None, "JWKS_FILE": str(path), "ALGORITHMS": algorithms}
+    if usable:
+        assert oidc(**changes).oidc_keys
+        return
+    (problem,) = problems(**changes)
+    assert problem.startswith("TENANTROOMS_OIDC_JWKS_FILE names a file that has no key")
+    assert problem.endswith("that can verify a token by an allowed algorithm")
+
+
+def test_wrong_algorithms_are_the_one_problem_of_a_good_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_bytes(key_set(ec_key("one")))
+    (problem,) = problems(JWKS_URL=None, JWKS_FILE=str(path), ALGORITHMS="none")
+    assert problem.startswith("TENANTROOMS_OIDC_ALGORITHMS ")
+
+
+def test_the_keys_of_an_address_may_grow_older_than_two_refreshes() -> None:
+    shortest = oidc(JWKS_MAX_STALE_SECONDS=str(2 * REFRESH_SECONDS))
+    assert shortest.oidc_max_stale == 2 * REFRESH_SECONDS
 
 
 def test_there_may_be_operators_only() -> None:
@@ -92,7 +126,7 @@ def test_an_identity_provider_is_a_verifier() -> None:
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]"])
 def test_plain_http_is_for_this_machine(host: str) -> None:
     url = f"http://{host}:8080/keys"
-    assert oidc(JWKS_URL=url).oidc_jwks == url
+    assert oidc(JWKS_URL=url).oidc_jwks_url == url
 
 
 @pytest.mark.parametrize("host", ["login.example.com", "10.0.0.1", "localhost.example.com", "[2001:db8::1]"])
@@ -100,7 +134,7 @@ def test_plain_http_to_another_machine_takes_a_setting(host: str) -> None:
     url = f"http://{host}/keys"
     (problem,) = problems(JWKS_URL=url)
     assert "plain http" in problem
-    assert oidc(JWKS_URL=url, ALLOW_HTTP="true").oidc_jwks == url
+    assert oidc(JWKS_URL=url, ALLOW_HTTP="true").oidc_jwks_url == url
     assert problems(JWKS_URL=url, ALLOW_HTTP="false") == [problem]
 
 
@@ -182,6 +216,11 @@ BAD_VALUES = [
     ("LEEWAY_SECONDS", "inf"),
     ("LEEWAY_SECONDS", CANARY),
     ("ALLOW_HTTP", CANARY),
+    ("JWKS_MAX_STALE_SECONDS", "599"),
+    ("JWKS_MAX_STALE_SECONDS", "2592001"),
+    ("JWKS_MAX_STALE_SECONDS", "-1"),
+    ("JWKS_MAX_STALE_SECONDS", "nan"),
+    ("JWKS_MAX_STALE_SECONDS", CANARY),
 ]
 
 
