@@ -213,7 +213,7 @@ class EdgeSettings(BaseModel):
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
-        """The settings in these variables; an empty one counts as unset.
+        """The settings in these variables; an empty one counts as unset, unless it is to name a file.
 
         Names that are not the edge's are ignored, unless they are nearly so.
 
@@ -221,7 +221,7 @@ class EdgeSettings(BaseModel):
             SettingsError: with all problems at once.
         """
         names = [field.alias for field in cls.model_fields.values() if field.alias is not None]
-        problems = list(_misspelt(environment, names))
+        problems = [*_misspelt(environment, names), *_empty(environment, names)]
         try:
             settings = cls.model_validate(
                 {name: environment[name] for name in names if environment.get(name)}
@@ -280,6 +280,13 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
             yield f"{name}: no such setting; did you mean {near[0]}?"
         elif surely_ours:
             yield f"{name}: no such setting"
+
+
+def _empty(environment: Mapping[str, str], names: list[str]) -> Iterator[str]:
+    # Without its file of certificates the edge would be less safe than was meant.
+    for name in names:
+        if name.endswith("_FILE") and environment.get(name) == "":
+            yield f"{name}: is empty; give it a value, or unset it"
 
 
 def _problem(detail: Any) -> str:

@@ -3,7 +3,7 @@
 `service.__main__` loads them at start, and `service.reloading` again when a file that they name has changed;
 everything else is handed what it needs. All problems are reported together, and the text of a problem never
 holds a value that was given. Each module of this package has the settings of one concern; `values` reads
-single values, `names` finds misspelt ones.
+single values, `names` finds misspelt ones, `empty` says what an empty one means.
 """
 
 import datetime as dt
@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from service.settings.api_secrets import ApiSecretSettings, api_secret_contradictions
 from service.settings.auth_service import AuthServiceSettings, auth_service_contradictions
+from service.settings.empty import refused_when_empty
 from service.settings.listener import ListenerSettings, listener_contradictions
 from service.settings.livekit import LiveKitSettings, livekit_contradictions
 from service.settings.names import misspelt
@@ -119,27 +120,35 @@ def files_in(environment: Mapping[str, str]) -> frozenset[Path]:
     return frozenset(
         Path(environment[name])
         for name in _known_names()
-        if name in environment and name.endswith(_NAMES_A_FILE)
+        if environment.get(name) and name.endswith(_NAMES_A_FILE)
     )
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """The settings in this mapping of variable names to values, and in the files that it names.
 
+    An empty value is as none, or it is refused.
+
     Raises:
         SettingsError: with every problem that was found.
     """
-    problems = list(misspelt(environment, _known_names()))
-    values = {name: environment[name] for name in _field_names() if name in environment}
-    unreadable: set[str] = set()
+    known = _known_names()
+    given = {name: environment[name] for name in known if environment.get(name)}
+    empty = {name for name in known if environment.get(name) == "" and refused_when_empty(name)}
+    problems = [
+        *misspelt(environment, known),
+        *(f"{name} is empty: give it a value, or unset it" for name in empty),
+    ]
+    values = {name: given[name] for name in _field_names() if name in given}
+    unreadable = {name.removesuffix("_FILE") if name in _secret_files() else name for name in empty}
     for name in SECRETS:
-        if f"{name}_FILE" not in environment:
+        if f"{name}_FILE" not in given:
             continue
         if name in values:
             problems.append(f"{name} and {name}_FILE are both set: unset one of them")
             continue
         try:
-            values[name] = Path(environment[f"{name}_FILE"]).read_text("utf-8").removesuffix("\n")
+            values[name] = Path(given[f"{name}_FILE"]).read_text("utf-8").removesuffix("\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             problems.append(f"{name}_FILE names a file that cannot be read: {reason}")
@@ -163,7 +172,11 @@ def _field_names() -> set[str]:
 
 
 def _known_names() -> set[str]:
-    return {*_field_names(), *(f"{name}_FILE" for name in SECRETS)}
+    return _field_names() | _secret_files()
+
+
+def _secret_files() -> set[str]:
+    return {f"{name}_FILE" for name in SECRETS}
 
 
 def _contradictions(values: Mapping[str, str]) -> Iterator[str]:

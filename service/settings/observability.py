@@ -27,7 +27,7 @@ def _host_port(value: str) -> HostPort:
 
 
 def _path(value: str) -> Path:
-    if not value or "\0" in value:
+    if "\0" in value:
         raise ValueError("is not the path of a file")
     return Path(value)
 

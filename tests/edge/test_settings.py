@@ -1,8 +1,10 @@
 """The edge's settings: defaults, forms, and that all problems are told at once without any value."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 
 from edge import settings as settings_module
 from edge.settings import EdgeSettings, SettingsError, is_local
@@ -79,6 +81,15 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert (
         EdgeSettings.from_env({"HOST": "", "PORT": "", "TENANTROOMS_EDGE_CORS_ORIGINS": ""}) == EdgeSettings()
     )
+
+
+def test_an_empty_variable_that_is_to_name_a_file_is_refused() -> None:
+    class WithFile(EdgeSettings):
+        file: Annotated[str | None, Field(alias="TENANTROOMS_EDGE_OWN_FILE")] = None
+
+    with pytest.raises(SettingsError) as caught:
+        WithFile.from_env({"TENANTROOMS_EDGE_OWN_FILE": "", "PORT": ""})
+    assert caught.value.problems == ["TENANTROOMS_EDGE_OWN_FILE: is empty; give it a value, or unset it"]
 
 
 def test_the_service_s_own_variables_are_not_the_edge_s_business() -> None:

@@ -13,6 +13,7 @@ from service.consistency import Consistency
 from service.settings import SECRETS, Settings, SettingsError, files_in, load, process_environment
 
 CANARY = "canary-5ecret"
+NAMES = {str(field.alias) for field in Settings.model_fields.values()}
 ENTRY = {"id": "acme", "secret": CANARY}
 LIST = json.dumps([ENTRY])
 KEYS = {"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": CANARY}
@@ -108,13 +109,12 @@ def test_good_settings(environment: dict[str, str], name: str, value: Any) -> No
 
 BAD_VALUES: dict[str, list[str]] = {
     "LIVEKIT_URL": [
-        *("", "localhost:7880", "ftp://lk", "ws://", "ws://:7880", "ws://lk:99999", "ws://lk:0", "ws://[::1"),
+        *("localhost:7880", "ftp://lk", "ws://", "ws://:7880", "ws://lk:99999", "ws://lk:0", "ws://[::1"),
         *("ws://l k:7880", "ws://lk..example", "ws://lk:x", f"ws://devkey:{CANARY}", f"ws://a:{CANARY}@lk"),
         *(f"ws://lk?token={CANARY}", f"ws://lk#{CANARY}", f"ws://{CANARY}\u2100lk", f"ws://{CANARY}@lk"),
     ],
     "TENANTROOMS_GRPC_LISTEN": [
         *(
-            "",
             "50051",
             ":50051",
             "localhost",
@@ -127,10 +127,10 @@ BAD_VALUES: dict[str, list[str]] = {
         ),
     ],
     "TENANTROOMS_METRICS_LISTEN": [
-        *("", "9464", ":9464", "lk", "lk:", "lk:http", "lk:65536", "lk:\u0661", "::1:9464", "l k:1", "[]:1"),
+        *("9464", ":9464", "lk", "lk:", "lk:http", "lk:65536", "lk:\u0661", "::1:9464", "l k:1", "[]:1"),
         *("unix:/s", CANARY),
     ],
-    "TENANTROOMS_AUDIT_LOG": ["", f"{CANARY}\0"],
+    "TENANTROOMS_AUDIT_LOG": [f"{CANARY}\0"],
     "AUTH_REQUIRED": ["", "on", "off", " true", "2", CANARY],
     "AUTH_API_SECRETS_JSON": [
         "",
@@ -150,10 +150,10 @@ BAD_VALUES: dict[str, list[str]] = {
         f"sha256:{CANARY}",
     ],
     "AUTH_API_SECRET_ID": ["", " ", f" {CANARY}", f"{CANARY}\ud800"],
-    "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": ["", "0", "-1", "nan", "inf", "301", CANARY],
-    "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": ["", "0", "-1", "1.5", "1e9", "1048575", CANARY],
-    "TENANTROOMS_LIST_CONSISTENCY": ["", "FULL", CANARY],
-    "TENANTROOMS_REFLECTION": ["", "off", CANARY],
+    "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": ["0", "-1", "nan", "inf", "301", CANARY],
+    "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": ["0", "-1", "1.5", "1e9", "1048575", CANARY],
+    "TENANTROOMS_LIST_CONSISTENCY": ["FULL", CANARY],
+    "TENANTROOMS_REFLECTION": ["off", CANARY],
     "TENANTROOMS_DRAIN_SECONDS": ["-1", "nan", CANARY],
 }
 
@@ -226,6 +226,33 @@ def test_whatever_is_wrong_its_text_holds_no_value(name: str, text: str) -> None
     else:
         told = ""
     assert CANARY not in told
+
+
+NOT_EMPTY = {
+    "AUTH_REQUIRED",
+    "AUTH_API_SECRETS_JSON",
+    "AUTH_API_SECRET",
+    "AUTH_API_SECRET_ID",
+    *(f"{name}_FILE" for name in SECRETS),
+    *(name for name in NAMES if name.endswith("_FILE")),
+}
+
+
+def test_an_empty_variable_is_as_an_unset_one() -> None:
+    assert {"TENANTROOMS_TENANTS_FILE", "TENANTROOMS_OIDC_CA_FILE"} < NOT_EMPTY
+    assert load(dict.fromkeys(NAMES - NOT_EMPTY, "")) == load({})
+
+
+@pytest.mark.parametrize("name", sorted(NOT_EMPTY))
+def test_an_empty_variable_that_were_less_safe_unset_is_refused(name: str) -> None:
+    assert f"{name} is empty: give it a value, or unset it" in problems_of({name: ""})
+
+
+@pytest.mark.parametrize(
+    "name", ["AUTH_API_SECRET", "AUTH_API_SECRETS_JSON_FILE", "TENANTROOMS_TENANTS_FILE", "AUTH_REQUIRED"]
+)
+def test_that_it_is_empty_is_the_one_problem(name: str) -> None:
+    assert len(problems_of({"AUTH_REQUIRED": "true", name: ""})) == 1
 
 
 def test_all_problems_are_told_together() -> None:
@@ -302,13 +329,11 @@ def test_the_file_of_tenants_and_the_list_together_are_refused(tmp_path: Path) -
         ]
 
 
-@pytest.mark.parametrize("name", ["absent.yaml", "tenants", "bad.json", ""])
+@pytest.mark.parametrize("name", ["absent.yaml", "tenants", "bad.json"])
 def test_a_file_of_tenants_that_cannot_be_used_is_the_one_problem(tmp_path: Path, name: str) -> None:
     (tmp_path / "bad.json").write_text(CANARY)
     (tmp_path / "tenants").write_text(CANARY)
-    (problem,) = problems_of(
-        {"AUTH_REQUIRED": "true", "TENANTROOMS_TENANTS_FILE": str(tmp_path / name) if name else name}
-    )
+    (problem,) = problems_of({"AUTH_REQUIRED": "true", "TENANTROOMS_TENANTS_FILE": str(tmp_path / name)})
     assert problem.startswith("TENANTROOMS_TENANTS_FILE names a file that ")
 
 

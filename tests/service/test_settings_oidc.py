@@ -203,7 +203,6 @@ BAD_VALUES = [
     ("TENANT_CLAIM", rf"{CANARY}\tenant"),
     ("TENANT_CLAIM", rf"{CANARY}.tenant\\"),
     ("TENANT_CLAIM", f"https://{CANARY}.example.com/tenant"),
-    ("ALGORITHMS", ""),
     ("ALGORITHMS", CANARY),
     ("ALGORITHMS", "RS256,"),
     ("ALGORITHMS", "RS256,RS256"),
@@ -235,7 +234,7 @@ def test_a_bad_value_refuses_to_start_and_is_not_shown(name: str, value: str) ->
 def test_an_empty_half_of_the_operator_pair_refuses_to_start(name: str) -> None:
     pair = {"OPERATOR_CLAIM": "role", "OPERATOR_VALUE": "operator", name: ""}
     (problem,) = problems(**pair)
-    assert problem.startswith(f"TENANTROOMS_OIDC_{name} ")
+    assert f"TENANTROOMS_OIDC_{name} " in problem
 
 
 @pytest.mark.parametrize("content", [None, b"", b"canary", b'{"keys": []}', b'{"keys": [{"kty": "oct"}]}'])
@@ -248,7 +247,7 @@ def test_a_file_without_usable_keys_refuses_to_start(tmp_path: Path, content: by
     assert CANARY not in problem
 
 
-@pytest.mark.parametrize("path", ["", "\0", "."])
+@pytest.mark.parametrize("path", ["\0", "."])
 def test_what_is_no_file_refuses_to_start(path: str) -> None:
     (problem,) = problems(JWKS_URL=None, JWKS_FILE=path)
-    assert problem.startswith("TENANTROOMS_OIDC_JWKS_FILE names ")
+    assert problem.startswith("TENANTROOMS_OIDC_JWKS_FILE names a file that ")
