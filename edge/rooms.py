@@ -5,7 +5,8 @@ through `room_json` or `errors`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Final, Protocol
 
 import structlog
@@ -17,7 +18,7 @@ from edge.errors import Answer, Route
 from edge.forwarding import FORWARDED_HEADERS_KEY, forwarded_headers
 from edge.room_json import details_json, list_json, summaries_json
 from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
-from tenantrooms_client import LARGEST_PAGE, TenantRoomsError
+from tenantrooms_client import TenantRoomsError
 
 _ENCODED_AT_ONCE: Final = 2_000
 """Rooms that are made into JSON before other requests get their turn: some 3 ms."""
@@ -28,16 +29,14 @@ _log = structlog.get_logger(__name__)
 class RoomsClient(Protocol):
     """What the edge needs of `tenantrooms_client.TenantRoomsClient`."""
 
-    async def list_rooms_page(
+    def list_rooms_pages(
         self,
         *,
-        page_size: int,
-        page_token: str,
         token: str | None,
         timeout: float | None,
         metadata: Sequence[tuple[str, str | bytes]],
-    ) -> ListRoomsResponse:
-        """One page of the caller's rooms; raises TenantRoomsError."""
+    ) -> AsyncGenerator[ListRoomsResponse, None]:
+        """The caller's rooms on the largest pages, within one timeout; raises TenantRoomsError."""
         ...
 
     async def get_room(
@@ -75,25 +74,17 @@ class Rooms:
         return await _answer(Route.DETAILS, call, self._one_room)
 
     async def _all_rooms(self, call: Call) -> bytes:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
+        walk = self._client.list_rooms_pages(
+            token=call.credential.token, timeout=self._timeout, metadata=self._metadata(call)
+        )
         pieces: list[bytes] = []
-        page_token = ""
-        while True:
-            page = await self._client.list_rooms_page(
-                page_size=LARGEST_PAGE,
-                page_token=page_token,
-                token=call.credential.token,
-                timeout=max(0.0, deadline - loop.time()),
-                metadata=self._metadata(call),
-            )
-            for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
-                if start:
-                    await asyncio.sleep(0)
-                pieces.append(summaries_json(page.rooms[start : start + _ENCODED_AT_ONCE]))
-            page_token = page.next_page_token
-            if not page_token:
-                return list_json(pieces)
+        async with aclosing(walk) as pages:
+            async for page in pages:
+                for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
+                    if start:
+                        await asyncio.sleep(0)
+                    pieces.append(summaries_json(page.rooms[start : start + _ENCODED_AT_ONCE]))
+        return list_json(pieces)
 
     async def _one_room(self, call: Call) -> bytes:
         response = await self._client.get_room(

@@ -1,7 +1,8 @@
 """Owns the calls: credential, deadline and paging around the generated stub."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
 
@@ -99,7 +100,7 @@ class TenantRoomsClient:
         except grpc.aio.AioRpcError as failure:
             raise error_from(failure) from None
 
-    async def list_rooms(
+    async def list_rooms_pages(
         self,
         *,
         tenant_id: str | None = None,
@@ -108,8 +109,8 @@ class TenantRoomsClient:
         token: str | None = None,
         timeout: float | None = None,
         metadata: Metadata = (),
-    ) -> AsyncIterator[tenant_rooms_pb2.RoomSummary]:
-        """All of the caller's rooms, sorted by name, however many pages that takes.
+    ) -> AsyncGenerator[tenant_rooms_pb2.ListRoomsResponse, None]:
+        """All pages of the caller's rooms, in order; one is asked for when it is wanted.
 
         Arguments and errors are those of `list_rooms_page`; `timeout` spans the whole walk.
         """
@@ -126,11 +127,37 @@ class TenantRoomsClient:
                 timeout=deadline - loop.time(),  # below 0 it fails at once; 0 would be rounded up
                 metadata=metadata,
             )
-            for room in page.rooms:
-                yield room
+            yield page
             page_token = page.next_page_token
             if not page_token:
                 return
+
+    async def list_rooms(
+        self,
+        *,
+        tenant_id: str | None = None,
+        page_size: int = LARGEST_PAGE,
+        consistency: tenant_rooms_pb2.Consistency.ValueType = tenant_rooms_pb2.CONSISTENCY_UNSPECIFIED,
+        token: str | None = None,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+    ) -> AsyncIterator[tenant_rooms_pb2.RoomSummary]:
+        """All of the caller's rooms, sorted by name, however many pages that takes.
+
+        Arguments and errors are those of `list_rooms_pages`.
+        """
+        walk = self.list_rooms_pages(
+            tenant_id=tenant_id,
+            page_size=page_size,
+            consistency=consistency,
+            token=token,
+            timeout=timeout,
+            metadata=metadata,
+        )
+        async with aclosing(walk) as pages:
+            async for page in pages:
+                for room in page.rooms:
+                    yield room
 
     async def get_room(
         self,

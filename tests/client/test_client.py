@@ -181,6 +181,18 @@ async def test_a_walk_goes_over_all_pages_with_the_same_arguments(server: Server
         }
 
 
+async def test_the_pages_of_a_walk_are_given_whole(server: Server) -> None:
+    server.answer = paged
+    async with TenantRoomsClient(server.target) as client:
+        pages = [page async for page in client.list_rooms_pages(tenant_id="acme", token="t")]
+    assert [[room.name for room in page.rooms] for page in pages] == [["a", "b"], ["c"]]
+    assert [(call.request.page_token, call.request.page_size) for call in server.calls] == [
+        ("", 50_000),
+        ("2", 50_000),
+    ]
+    assert all(call.request.tenant_id == "acme" for call in server.calls)
+
+
 async def test_a_walk_asks_for_the_largest_pages_and_only_for_those_that_are_used(server: Server) -> None:
     server.answer = paged
     async with TenantRoomsClient(server.target) as client:
@@ -209,6 +221,10 @@ async def test_one_deadline_spans_the_whole_walk_and_the_time_between_pages(serv
         first, second = client.timeouts
         assert 0 < second <= first - 0.05
         assert first <= 100
+        client.timeouts = []
+        async for _ in client.list_rooms_pages(timeout=100):
+            await asyncio.sleep(0.02)
+        assert 0 < client.timeouts[1] <= client.timeouts[0] - 0.03
         client.timeouts = []
         await collected(client.list_rooms())
         assert 0 < client.timeouts[0] <= 10

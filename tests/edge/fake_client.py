@@ -1,7 +1,7 @@
 """A client of the service that records its calls and answers as it is told."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -16,8 +16,6 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 @dataclass(frozen=True)
 class ListCall:
-    page_size: int
-    page_token: str
     token: str | None
     timeout: float | None
     metadata: dict[str, str | bytes]
@@ -33,13 +31,16 @@ class GetCall:
 
 @dataclass
 class FakeClient:
-    """Answers lists with `pages` in turn, and any name with a room of that name."""
+    """Answers lists with all `pages`, and any name with a room of that name.
+
+    A list fails or hangs after so many pages as `pages_before_it` says.
+    """
 
     pages: list[pb.ListRoomsResponse] = field(default_factory=lambda: [pb.ListRoomsResponse()])
+    pages_before_it: int = 0
     failure: Exception | None = None
     hang: bool = False
     calls: list[ListCall | GetCall] = field(default_factory=list)
-    on_call: Callable[[], None] = lambda: None
     is_open: bool = False
     called: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,13 +54,14 @@ class FakeClient:
     ) -> None:
         self.is_open = False
 
-    async def list_rooms_page(
-        self, *, page_size: int, page_token: str, token: str | None, timeout: float | None, metadata: Metadata
-    ) -> pb.ListRoomsResponse:
-        call = ListCall(page_size, page_token, token, timeout, dict(metadata))
-        before = sum(isinstance(earlier, ListCall) for earlier in self.calls)
-        await self._serve(call)
-        return self.pages[before % len(self.pages)]
+    async def list_rooms_pages(
+        self, *, token: str | None, timeout: float | None, metadata: Metadata
+    ) -> AsyncGenerator[pb.ListRoomsResponse, None]:
+        for page in self.pages[: self.pages_before_it]:
+            yield page
+        await self._serve(ListCall(token, timeout, dict(metadata)))
+        for page in self.pages[self.pages_before_it :]:
+            yield page
 
     async def get_room(
         self, room_name: str, *, token: str | None, timeout: float | None, metadata: Metadata
@@ -77,7 +79,6 @@ class FakeClient:
         await asyncio.sleep(0)  # a real call always waits
         self.calls.append(call)
         self.called.set()
-        self.on_call()
         if self.hang:
             try:
                 await asyncio.Event().wait()
