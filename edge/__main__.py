@@ -16,6 +16,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from edge.connections import make_room
 from edge.listener import TlsServer
 from edge.logs import configure_logs
 from edge.settings import EdgeSettings, SettingsError, from_environment, is_local, quiet_grpc
@@ -111,6 +112,7 @@ def _options(settings: EdgeSettings, address: str) -> dict[str, Any]:
         "interface": Interfaces.ASGI,
         "workers": settings.workers,
         "loop": Loops.uvloop,
+        "backpressure": make_room(),
         "http": HTTPModes.http1,
         "websockets": False,
         "http1_settings": HTTP1Settings(
