@@ -4,7 +4,7 @@ Before it: `rooms`, for each call. After it: the typed client.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -53,19 +53,15 @@ class ServiceClient:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.current.close()
 
-    async def list_rooms_page(
+    def list_rooms_pages(
         self,
         *,
-        page_size: int,
-        page_token: str,
         token: str | None,
         timeout: float | None,
         metadata: Sequence[tuple[str, str | bytes]],
-    ) -> ListRoomsResponse:
-        """One page of the caller's rooms; raises TenantRoomsError."""
-        return await self.current.list_rooms_page(
-            page_size=page_size, page_token=page_token, token=token, timeout=timeout, metadata=metadata
-        )
+    ) -> AsyncGenerator[ListRoomsResponse, None]:
+        """The caller's rooms on the largest pages, within one timeout; raises TenantRoomsError."""
+        return self.current.list_rooms_pages(token=token, timeout=timeout, metadata=metadata)
 
     async def get_room(
         self,
