@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
-from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from edge.connections import make_room
 from edge.listener import TlsServer
-from edge.logs import configure_logs
+from edge.logs import GRANIAN_LOGGING, LogLevel, configure_logs, granian_level
 from edge.settings import EdgeSettings, SettingsError, from_environment, is_local, quiet_grpc
 from edge.stopping import hold_signals, on_first_signal
 from edge.tls_files import (
@@ -42,13 +41,14 @@ _log = structlog.get_logger(__name__)
 
 def main() -> int:
     """Serves until told to stop, and gives the exit code: 0 after a clean stop, 2 if it cannot start."""
-    configure_logs()
+    configure_logs(LogLevel.INFO)  # until the settings say otherwise
     quiet_grpc()
     try:
         settings = from_environment()
     except SettingsError as error:
         print("The settings cannot be used:", *error.problems, sep="\n  - ", file=sys.stderr)
         return _CANNOT_START
+    configure_logs(settings.log_level)
     try:
         address = _free_address(settings.host, settings.port)
     except OSError as error:
@@ -120,7 +120,8 @@ def _options(settings: EdgeSettings, address: str) -> dict[str, Any]:
             # Enough for a request that is a little over the limits, so that its refusal is JSON.
             max_buffer_size=settings.max_path_bytes + settings.max_header_bytes + 24 * 1024,
         ),
-        "log_level": LogLevels.warning,
+        "log_level": granian_level(settings.log_level),
+        "log_dictconfig": GRANIAN_LOGGING,
         "respawn_failed_workers": True,
         "workers_kill_timeout": settings.stop_timeout_seconds,
     }

@@ -1,23 +1,72 @@
-"""Owns the edge's log on stderr: one JSON object a line, or something to read where a person watches."""
+"""Owns the edge's log on stderr: one JSON object a line, or something to read where a person watches.
 
+What libraries log through `logging` goes the same way in the same form. Of an exception that a library logs,
+only its kind and where it happened are kept: its text may hold anything that was sent or configured.
+
+Before it: `__main__`, and `worker` in each worker process.
+"""
+
+import logging
 import sys
+from enum import StrEnum
 from traceback import extract_tb
+from typing import Any, Final
 
 import structlog
+from granian.log import LogLevels as GranianLevel
+from structlog.typing import EventDict, Processor
+
+_FRAMES_SHOWN: Final = 8
+
+GRANIAN_LOGGING: Final[dict[str, Any]] = {
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access")}
+}
+"""Takes from granian the handlers of its own, so that its records come here."""
 
 
-def configure_logs() -> None:
-    """Sets structlog up for this process."""
+class LogLevel(StrEnum):
+    """The least severe records that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def configure_logs(level: LogLevel) -> None:
+    """Sets this process's log up; may be called again."""
     person = sys.stderr.isatty()
+    number = logging.getLevelNamesMapping()[level.upper()]
+    common: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Texts of others stand in records: a terminal must not take part of one for a command.
+    written: list[Processor] = (
+        [_escaped, structlog.dev.ConsoleRenderer(repr_native_str=True)]
+        if person
+        else [structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
-        ],
+        processors=[*common, *written],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*common, structlog.stdlib.add_logger_name, _only_where],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *written],
+        )
+    )
+    logging.basicConfig(level=number, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def granian_level(level: LogLevel) -> GranianLevel:
+    """How much granian says: that it starts and stops is the edge's own to say."""
+    return GranianLevel(LogLevel.WARNING if level is LogLevel.INFO else level)
 
 
 def log_unexpected(error: Exception, request_id: str) -> None:
@@ -28,8 +77,27 @@ def log_unexpected(error: Exception, request_id: str) -> None:
     structlog.get_logger(__name__).error(
         "unexpected_error",
         request_id=request_id,
-        error=type(error).__qualname__,
-        at=[
-            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-8:]
-        ],
+        **_kind_and_place(error),
     )
+
+
+def _only_where(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """The exception's kind and the last places that it passed, in place of its text."""
+    _, error, _ = event.pop("exc_info", None) or (None, None, None)
+    if error is None:
+        return event
+    # asyncio quotes the exception further down in its text.
+    return {**event, "event": str(event["event"]).partition("\n")[0], **_kind_and_place(error)}
+
+
+def _kind_and_place(error: BaseException) -> dict[str, Any]:
+    frames = extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
+    return {
+        "error": type(error).__qualname__,
+        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    event["event"] = repr(str(event["event"]))[1:-1]
+    return event

@@ -26,6 +26,8 @@ from edge.tls_files import (
     system_authorities,
 )
 
+from edge.logs import LogLevel
+
 PREFIX: Final = "TENANTROOMS_EDGE_"
 
 
@@ -200,6 +202,8 @@ class EdgeSettings(BaseModel):
         if not self.grpc_tls:
             return ()
         return _present(self.grpc_ca_file or system_authorities(), self.grpc_cert_file, self.grpc_key_file)
+
+    log_level: Annotated[LogLevel, Field(alias=PREFIX + "LOG_LEVEL")] = LogLevel.INFO
 
     @property
     def limits(self) -> Limits:

@@ -35,7 +35,7 @@ def load_worker(
         listener: the descriptor of the listening socket, where the workers share one.
         ready: is called once this worker serves.
     """
-    configure_logs()
+    configure_logs(settings.log_level)
 
     @asynccontextmanager
     async def open_client() -> AsyncIterator[ServiceClient]:

@@ -2,8 +2,7 @@
 
 import sys
 
-import structlog
-
+from service.logs import LogLevel, configure_logs
 from service.settings import SettingsError, files_in, load, process_environment, quiet_grpc
 from service.start_errors import CannotStart
 from service.watched_files import WatchedFiles
@@ -14,13 +13,14 @@ EXIT_USAGE = 2
 def main() -> int:
     """Runs the service and gives the exit code: 0 after a clean stop, 2 when it cannot start."""
     quiet_grpc()
-    _configure_logging()
+    configure_logs(LogLevel.INFO)  # until the settings say otherwise
     environment = process_environment()
     files = WatchedFiles(files_in(environment))  # before they are read, so that no change is missed
     try:
         settings = load(environment)
     except SettingsError as error:
         return _refuse(error)
+    configure_logs(settings.log_level)
 
     # Only now, as it takes a second: a mistake in the settings is told at once.
     import uvloop  # noqa: PLC0415
@@ -40,20 +40,6 @@ def main() -> int:
 def _refuse(error: SettingsError) -> int:
     print("The settings cannot be used:", *error.problems, sep="\n  - ", file=sys.stderr)
     return EXIT_USAGE
-
-
-def _configure_logging() -> None:
-    person = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Owns the settings of what operators see: metrics, and the log of their own reads."""
+"""Owns the settings of what operators see: the log, metrics, and the log of their own reads."""
 
 import re
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field
+
+from service.logs import LogLevel
 
 _HOST_PORT: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})")
 
@@ -33,9 +35,10 @@ def _path(value: str) -> Path:
 
 
 class ObservabilitySettings(BaseModel):
-    """Where metrics can be read, and where reads by operators are recorded."""
+    """How much is logged, where metrics can be read, and where reads by operators are recorded."""
 
     metrics_listen: Annotated[HostPort | None, BeforeValidator(_host_port)] = Field(
         None, alias="TENANTROOMS_METRICS_LISTEN"
     )
+    log_level: LogLevel = Field(LogLevel.INFO, alias="TENANTROOMS_LOG_LEVEL")
     audit_log: Annotated[Path | None, BeforeValidator(_path)] = Field(None, alias="TENANTROOMS_AUDIT_LOG")

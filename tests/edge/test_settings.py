@@ -41,6 +41,7 @@ def test_the_defaults() -> None:
         "grpc_cert_file": None,
         "grpc_key_file": None,
         "grpc_server_name": None,
+        "log_level": "info",
     }
     assert (settings.listener_files, settings.service_files) == ((), ())
     assert settings == EdgeSettings()
@@ -171,6 +172,7 @@ def test_what_is_no_origin(origins: str) -> None:
         ("TENANTROOMS_EDGE_MAX_PATH_BYTES", "-1"),
         ("TENANTROOMS_EDGE_MAX_HEADER_BYTES", "1e9"),
         ("TENANTROOMS_EDGE_MAX_BODY_BYTES", "64k"),
+        ("TENANTROOMS_EDGE_LOG_LEVEL", "DEBUG"),
     ],
 )
 def test_a_bad_value_is_named_but_not_shown(name: str, value: str) -> None:

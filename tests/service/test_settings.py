@@ -40,6 +40,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.list_consistency is Consistency.FULL
     assert settings.metrics_listen is None
     assert settings.audit_log is None
+    assert settings.log_level == "info"
 
 
 GOOD: dict[str, tuple[dict[str, str], str, Any]] = {
@@ -154,6 +155,7 @@ BAD_VALUES: dict[str, list[str]] = {
     "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": ["0", "-1", "1.5", "1e9", "1048575", CANARY],
     "TENANTROOMS_LIST_CONSISTENCY": ["FULL", CANARY],
     "TENANTROOMS_REFLECTION": ["off", CANARY],
+    "TENANTROOMS_LOG_LEVEL": ["trace", CANARY],
     "TENANTROOMS_DRAIN_SECONDS": ["-1", "nan", CANARY],
 }
 
