@@ -1,4 +1,4 @@
-"""The logs of both processes: one record a line, whoever wrote it, and no text of somebody else's exception."""
+"""The logs of both processes: one record a line, whoever wrote it, and of a strange exception no text."""
 
 import json
 import os
