@@ -5,6 +5,7 @@ bytes. What comes back is LiveKit's own messages; who may see them is decided el
 """
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -32,6 +33,8 @@ _AWAY: Final = frozenset(
     }
 )
 _LOGGED_CHARACTERS: Final = 200
+# Nothing that a person would read. Whoever answers may quote our token, in an encoding of its own choice.
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/_=%-]{24,}")
 # More than any Twirp error has, and little enough to be parsed at once.
 _ERROR_BYTES_READ: Final = 16 * 1024
 
@@ -113,13 +116,13 @@ class LiveKit:
     async def _call(self, method: str, token: str, request: Message) -> bytes:
         answer = await self._transport.post(method, token, request.SerializeToString())
         if answer.status != HTTPStatus.OK:
-            raise _failure(method, token, answer)
+            raise _failure(method, answer)
         if answer.media_type != "application/protobuf":
-            raise LiveKitFailed(f"{method}: answered with {answer.media_type!r} instead of protobuf")
+            raise LiveKitFailed(f"{method}: answered with {_quoted(answer.media_type)} instead of protobuf")
         return answer.body
 
 
-def _failure(method: str, token: str, answer: TwirpAnswer) -> Exception:
+def _failure(method: str, answer: TwirpAnswer) -> Exception:
     """The domain error for an answer that is not 200. Its text is for the log."""
     if answer.status == HTTPStatus.UNAUTHORIZED:  # its text quotes the key and the token: it is left out
         return LiveKitRefused(
@@ -127,11 +130,15 @@ def _failure(method: str, token: str, answer: TwirpAnswer) -> Exception:
             "LIVEKIT_API_SECRET with LiveKit's own keys, and both clocks with each other"
         )
     code, message = _twirp_error(answer.body[:_ERROR_BYTES_READ].decode("utf-8", "replace"))
-    said = f"{code}: {message}".replace(token, "[token]")
-    what = f"{method}: HTTP {answer.status}, {said[:_LOGGED_CHARACTERS]!r}"
+    what = f"{method}: HTTP {answer.status}, {_quoted(f'{code}: {message}')}"
     if code == "not_found" and answer.status == HTTPStatus.NOT_FOUND and method == "ListParticipants":
         return RoomNotFound(what)
     return LiveKitUnavailable(what) if answer.status in _AWAY else LiveKitFailed(what)
+
+
+def _quoted(said: str) -> str:
+    """What LiveKit, or whoever answers in its place, said, as the log may have it."""
+    return repr(_LONG_RUN.sub("[...]", said)[:_LOGGED_CHARACTERS])
 
 
 def _twirp_error(body: str) -> tuple[str, str]:

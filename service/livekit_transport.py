@@ -72,9 +72,13 @@ class AiohttpTransport:
         except aiohttp.ClientPayloadError as error:
             raise LiveKitFailed(f"{method}: the answer broke off") from error
         except aiohttp.ClientResponseError as error:
-            raise LiveKitFailed(f"{method}: not an HTTP answer: {error.message[:200]!r}") from error
-        except (aiohttp.ClientError, OSError) as error:
+            # Its text quotes what came, which may be our own request with its token.
+            raise LiveKitFailed(f"{method}: not an HTTP answer: {type(error).__name__}") from error
+        except aiohttp.ClientConnectorError as error:
             raise LiveKitUnavailable(f"{method}: {type(error).__name__}: {error}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            # Connected: from here on a text may quote what came.
+            raise LiveKitUnavailable(f"{method}: {type(error).__name__}") from error
 
     async def _read(self, method: str, answer: aiohttp.ClientResponse) -> bytes:
         try:

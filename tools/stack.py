@@ -19,6 +19,7 @@ IMPORT_ROOTS: Final = (ROOT, ROOT / "client", ROOT / "generated")
 
 START_SECONDS: Final = 20.0
 EDGE_PREFIX: Final = "TENANTROOMS_EDGE_"
+GRPC_PREFIX: Final = "GRPC_"  # gRPC's own variables
 
 
 class Stack:
@@ -39,7 +40,8 @@ class Stack:
         logs: Path,
         env: Mapping[str, str],
     ) -> None:
-        basics = basic_environment(env) | {"PYTHONPATH": ":".join(map(str, IMPORT_ROOTS))}
+        of_both = {name: value for name, value in settings.items() if name.startswith(GRPC_PREFIX)}
+        basics = basic_environment(env) | {"PYTHONPATH": ":".join(map(str, IMPORT_ROOTS))} | of_both
         edge_only = {name: value for name, value in settings.items() if name.startswith(EDGE_PREFIX)}
         service_only = {name: value for name, value in settings.items() if name not in edge_only}
         self.service = ChildProcess(

@@ -44,6 +44,7 @@ class AskedQuestion:
     claims: dict[str, Any]
     algorithm: str
     connection: object
+    jwt: str = field(default="", repr=False)
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -104,7 +105,7 @@ class AuthServiceDouble:
         body = await request.text()
         algorithm = jwt.get_unverified_header(body)["alg"]
         claims = jwt.decode(body, self.key.public_key(), algorithms=["RS256", "ES256"])
-        question = AskedQuestion(request.content_type, claims, algorithm, request.transport)
+        question = AskedQuestion(request.content_type, claims, algorithm, request.transport, body)
         async with self._arrived:
             self.asked.append(question)
             self._arrived.notify_all()

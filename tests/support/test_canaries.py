@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import string
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -23,7 +24,7 @@ def test_each_form_is_found() -> None:
 @pytest.mark.parametrize("before", range(7))
 @pytest.mark.parametrize("after", range(4))
 def test_base64_is_found_wherever_the_secret_stands_in_what_is_encoded(
-    encode: "type[base64.b64encode]", before: int, after: int
+    encode: Callable[[bytes], bytes], before: int, after: int
 ) -> None:
     canaries = Canaries()
     secret = canaries.make("the secret")
