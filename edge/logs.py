@@ -1,7 +1,8 @@
 """Owns the edge's log on stderr: one JSON object a line, or something to read where a person watches.
 
 What libraries log through `logging` goes the same way in the same form. Of an exception that a library logs,
-only its kind and where it happened are kept: its text may hold anything that was sent or configured.
+only its kind and where it happened are kept: its text, and the values in the message, may hold anything that
+was sent or configured. (gRPC quotes a credential that is not UTF-8.)
 
 Before it: `__main__`, and `worker` in each worker process.
 """
@@ -86,8 +87,7 @@ def _only_where(_logger: Any, _method: str, event: EventDict) -> EventDict:
     _, error, _ = event.pop("exc_info", None) or (None, None, None)
     if error is None:
         return event
-    # asyncio quotes the exception further down in its text.
-    return {**event, "event": str(event["event"]).partition("\n")[0], **_kind_and_place(error)}
+    return {**event, "event": _without_values(event), **_kind_and_place(error)}
 
 
 def _kind_and_place(error: BaseException) -> dict[str, Any]:
@@ -96,6 +96,11 @@ def _kind_and_place(error: BaseException) -> dict[str, Any]:
         "error": type(error).__qualname__,
         "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
+
+
+def _without_values(event: EventDict) -> str:
+    """The library's own words; asyncio quotes the exception in a line below them."""
+    return str(event["_record"].msg).partition("\n")[0]
 
 
 def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -1,7 +1,8 @@
 """Owns the service's log on stderr: one JSON object a line, or something to read where a person watches.
 
 What libraries log through `logging` goes the same way in the same form. Of an exception that a library logs,
-only its kind and where it happened are kept: its text may hold anything that was sent or configured.
+only its kind and where it happened are kept: its text, and the values in the message, may hold anything that
+was sent or configured. (gRPC quotes a credential that is not UTF-8.)
 
 Step before: `service.__main__`, at start. There is no step after.
 """
@@ -62,11 +63,16 @@ def _only_where(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """The exception's kind and the last places that it passed, in place of its text."""
     _, error, _ = event.pop("exc_info", None) or (None, None, None)
     if error is not None:
-        event["event"] = str(event["event"]).partition("\n")[0]  # asyncio quotes the exception further down
+        event["event"] = _without_values(event)
         event["error"] = type(error).__qualname__
         frames = extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
         event["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     return event
+
+
+def _without_values(event: EventDict) -> str:
+    """The library's own words; asyncio quotes the exception in a line below them."""
+    return str(event["_record"].msg).partition("\n")[0]
 
 
 def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:

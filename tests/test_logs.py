@@ -88,7 +88,7 @@ def fail():
 try:
     fail()
 except ValueError:
-    theirs.exception("it failed")
+    theirs.exception("it failed on %s", b"Bearer canary")
 async def lose():
     asyncio.get_running_loop().create_task(later())
     await asyncio.sleep(0)
@@ -98,7 +98,7 @@ async def later():
 asyncio.run(lose())
 """
     failed, lost = (record for record in records(part, body) if record["level"] == "error")
-    assert (failed["event"], failed["error"]) == ("it failed", "ValueError")
+    assert (failed["event"], failed["error"]) == ("it failed on %s", "ValueError")
     assert failed["at"][-1].endswith(" fail")
     assert (lost["event"], lost["error"]) == ("Task exception was never retrieved", "ValueError")
     assert "canary" not in repr((failed, lost))

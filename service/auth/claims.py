@@ -81,7 +81,7 @@ def unverified_issuer(token: str) -> str | None:
     segment = rest.partition(".")[0]
     try:
         payload = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars="-_", validate=True)
-        claims = json.loads(payload.decode())
+        claims = json.loads(payload.decode(), parse_int=float)  # an int of too many digits would be an error
     except (ValueError, RecursionError):
         return None
     issuer = claims.get("iss") if isinstance(claims, dict) else None

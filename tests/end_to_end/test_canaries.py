@@ -36,8 +36,11 @@ from tests.support.livekit_faults import (
     TwirpError,
     html_page,
 )
+from tests.support.raw_grpc import raw_call
 from tools.child_process import ChildProcess
 from tools.stack import ROOT
+
+LIST_RPC = "/tenantrooms.v1.TenantRooms/ListRooms"
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +302,10 @@ async def test_no_credential_is_made_known_however_it_is_presented(stage: Stage)
     await stage.grpc([("authorization-bin", tenant.encode())])
     await stage.grpc([("authorization", f"Bearer {near}"), ("authorization", f"Bearer {tenant}")])
     await stage.grpc([("tenantrooms-forwarded-headers-bin", tenant.encode()), ("authorization", "Bearer x")])
+    address = stage.callers.stack.grpc_address
+    for bad in (b"\xe9", b"\x00", b"\x1b", "\u00e9".encode()):
+        for metadatum in (b"authorization", b"x-request-id", b"cookie"):
+            await raw_call(address, LIST_RPC, [(metadatum, b"Bearer " + bad + tenant.encode())])
     assert {answer.header("cache-control") for answer in answers if answer.body} == {"no-store"}
     assert stage.leaks() == {}
 
@@ -345,6 +352,12 @@ async def test_a_room_name_is_one_record_and_no_command_for_a_terminal(stage: St
     # The service's and the edge's, for each of the two.
     assert (new["rpc failed"], new["call_failed"], new["forged"]) == (2, 2, 0)
     assert all(character.isprintable() for character in stage.written().decode().replace("\n", ""))
+
+
+async def test_the_logs_searched_are_those_at_the_level_of_debug(stage: Stage) -> None:
+    await stage.rest(ROOMS_PATH, stage.tenant)
+    assert {record["level"] for record in stage.records()} >= {"debug", "info"}
+    assert b"Log level DEBUG" in stage.written()  # gRPC's own
 
 
 async def test_what_the_system_shows_of_the_processes_has_no_secret(stage: Stage) -> None:

@@ -58,19 +58,19 @@ BAD_PAYLOADS = {
     "an issuer that stands twice": b'{"iss": "other", ' + GOOD_TEXT[1:],
     "a tenant that stands twice": GOOD_TEXT[:-1] + b', "tenant": "globex"}',
     "a tenant that stands twice, once in escapes": GOOD_TEXT[:-1] + rb', "\u0074enant": "globex"}',
+    "a number of 5,000 digits": GOOD_TEXT[:-1] + b', "a": ' + b"1" * 5_000 + b"}",
     "a name deep inside that stands twice": GOOD_TEXT[:-1] + b', "a": [{"b": 1, "b": 2}]}',
 }
 
 
 @pytest.mark.parametrize("payload", BAD_PAYLOADS.values(), ids=BAD_PAYLOADS)
-async def test_json_that_can_be_read_in_two_ways_is_refused_though_signed(payload: bytes) -> None:
+async def test_json_that_not_all_read_alike_is_refused_though_signed(payload: bytes) -> None:
     assert payload != GOOD_TEXT
     await refused(EC.sign(payload))
 
 
 UNREADABLE = {
     "far too deep": GOOD_TEXT[:-1] + b', "a": ' + b"[" * 2_900 + b"]" * 2_900 + b"}",
-    "a number of 5,000 digits": GOOD_TEXT[:-1] + b', "a": ' + b"1" * 5_000 + b"}",
     "a byte order mark": b"\xef\xbb\xbf" + GOOD_TEXT,
     "not UTF-8": GOOD_TEXT[:-1] + b', "a": "\xff"}',
     "cut short": GOOD_TEXT[:-1],
