@@ -3,6 +3,7 @@
 `Stage.said` collects every answer; `Stage.written` is what both processes have written.
 """
 
+import asyncio
 import json
 import re
 import secrets
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 import yaml
@@ -90,6 +92,17 @@ class Stage:
         fields = "\n".join(f"{name}: {value}" for name, value in answer.headers)
         self.said.append(f"{answer.status}\n{fields}\n\n".encode("latin-1") + answer.body)
         return answer
+
+    async def raw(self, request: bytes) -> None:
+        """Bytes that need be no HTTP request; what is answered to them, if anything, is kept."""
+        address = urlsplit(self.callers.stack.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            writer.write(request)
+            writer.write_eof()
+            self.said.append(await reader.read())
+        finally:
+            writer.close()
 
     async def grpc(
         self, metadata: Sequence[tuple[str, str | bytes]], name: str | None = None

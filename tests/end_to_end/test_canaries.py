@@ -310,6 +310,31 @@ async def test_no_credential_is_made_known_however_it_is_presented(stage: Stage)
     assert stage.leaks() == {}
 
 
+async def test_no_credential_is_made_known_by_what_is_no_request(stage: Stage) -> None:
+    token = stage.tenant.encode()
+    host = b"Host: edge.test\r\n"
+    credential = b"Authorization: Bearer " + token + b"\r\n"
+    for request in (
+        token,
+        b"GET /livekit/rooms?api_key=" + token + b" x HTTP/1.1\r\n" + host + b"\r\n",
+        b"GET /livekit/rooms?api_key=" + token + b"\x00\xff HTTP/1.1\r\n" + host + b"\r\n",
+        b"GET /livekit/rooms?api_key=" + token + b" HTTP/9.9\r\n" + host + b"\r\n",
+        b"GET http://u:" + token + b"@edge.test/livekit/rooms HTTP/1.1\r\n" + host + b"\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + host + b"Bad Name: " + token + b"\r\n\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + host + b"X: \x00" + token + b"\r\n\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + host + token + b"\r\n\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + host + credential + b"Content-Length: " + token + b"\r\n\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + host + credential + b"Transfer-Encoding: " + token + b"\r\n\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + host + credential + b"Upgrade: " + token + b"\r\n\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + credential + b"X: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /livekit/rooms HTTP/1.1\r\n" + host + credential,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + token,
+        b"\x16\x03\x01" + token,
+    ):
+        await stage.raw(request)
+    assert stage.leaks() == {}
+
+
 async def until_logged(stage: Stage, times: int, text: bytes) -> None:
     async with asyncio.timeout(20):
         while stage.written().count(text) < times:  # noqa: ASYNC110 - another process sets no event

@@ -1,7 +1,12 @@
 """What LiveKit is asked, and what its answers and errors mean; the transport is a recording."""
 
+import base64
+import binascii
 import json
+import re
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 import jwt
 import pytest
@@ -183,6 +188,35 @@ async def test_a_token_that_upstream_quotes_does_not_reach_the_log(status: int) 
         with pytest.raises(DomainError) as raised:
             await livekit.list_all_rooms()
         assert not any(part in str(raised.value) for part in token.split("."))
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, binascii.hexlify, quote_from_bytes, bytes.upper])
+async def test_a_token_in_any_encoding_does_not_reach_the_log(
+    encode: Callable[[bytes], bytes | str],
+) -> None:
+    livekit, transport = asking(EMPTY)
+    await livekit.list_all_rooms()
+    token = transport.calls[0][1]
+    written = encode(token.encode())
+    quoted = written if isinstance(written, str) else written.decode()
+    for answer in (
+        text(500, f"refused {quoted}".encode()),
+        TwirpAnswer(200, f"text/{quoted}", b""),
+        TwirpAnswer(503, "application/json", json.dumps({"code": quoted, "msg": quoted}).encode()),
+    ):
+        transport.answer = answer
+        with pytest.raises(DomainError) as raised:
+            await livekit.list_all_rooms()
+        logged = str(raised.value)
+        assert not [start for start in range(0, len(quoted), 24) if quoted[start : start + 24] in logged]
+
+
+async def test_what_a_person_would_read_stays_in_the_log() -> None:
+    livekit, transport = asking(EMPTY)
+    said = "dial tcp 10.1.2.3:6379: redis-master.livekit.svc.cluster.local: refused (/etc/livekit.yaml)"
+    transport.answer = text(500, said.encode())
+    with pytest.raises(LiveKitFailed, match=re.escape(said)):
+        await livekit.list_all_rooms()
 
 
 async def test_a_refused_api_key_tells_the_operator_what_to_compare() -> None:
