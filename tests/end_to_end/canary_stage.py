@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import grpc
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -33,6 +34,7 @@ from tests.support.identity_provider import (
     ec_key,
 )
 from tests.support.livekit_double import LiveKitDouble
+from tools.ports import free_tcp_port
 
 ROOMS_PATH = "/livekit/rooms"
 _OF_GRPC = re.compile(r"[IWE]\d{4} \d\d:\d\d:\d\d")
@@ -44,6 +46,7 @@ class Stage:
 
     Attributes:
         tenant, operator, delegated: tokens that are good.
+        metrics_url: where the service's metrics can be read.
         files: the folder of the files that settings name.
         said: every answer so far: status, headers and body, or code, text and metadata.
     """
@@ -57,6 +60,7 @@ class Stage:
     tenant: str
     operator: str
     delegated: str
+    metrics_url: str
     said: list[bytes] = field(default_factory=list)
     _searched: dict[Path, int] = field(default_factory=dict)
 
@@ -83,6 +87,23 @@ class Stage:
         """A JWT; its header is no secret, and the same in many."""
         _, _, rest = token.partition(".")
         self.canaries.plant(name, rest)
+
+    @property
+    def audit_log(self) -> Path:
+        """Where operators' reads are recorded."""
+        return self.files / "audit.jsonl"
+
+    async def metrics(self) -> bytes:
+        """All that the service counts, as its page shows it to somebody who sends a secret along."""
+        if not self.callers.stack.service.is_running:
+            return b""
+        headers, query = {"Authorization": f"Bearer {self.tenant}"}, {"api_key": self.tenant}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(self.metrics_url, params=query) as answer,
+        ):
+            assert answer.status == 200
+            return str(answer.headers).encode() + await answer.read()
 
     async def rest(
         self, target: str, token: str | None = None, *headers: tuple[str, str], method: str = "GET"
@@ -132,12 +153,12 @@ class Stage:
         for asked in (None, name):
             await self.grpc([("authorization", f"Bearer {token}")], asked)
 
-    def leaks(self) -> dict[str, list[Hit]]:
-        """Each secret that was written or answered since the last time, by where."""
+    async def leaks(self) -> dict[str, list[Hit]]:
+        """Each secret that was written, answered or counted since the last time, by where."""
         self._plant_what_was_minted()
-        places = {"an answer": b"\n".join(self.said)}
+        places = {"an answer": b"\n".join(self.said), "the metrics": await self.metrics()}
         self.said.clear()
-        for log in self.files.glob("*.log"):
+        for log in (*self.files.glob("*.log"), self.audit_log):
             written = log.read_bytes()
             places[log.name] = written[self._searched.get(log, 0) :]
             self._searched[log] = len(written)
@@ -170,6 +191,7 @@ async def staged(folder: Path, **environment: str) -> AsyncIterator[Stage]:
         api_secret=canaries.make("LiveKit's secret", plain=True),
     )
     (folder / "livekit-secret").write_text(double.api_secret)
+    metrics_port = free_tcp_port()
     async with (
         double,
         AuthServiceDouble(key, {delegated: "acme"}) as auth_service,
@@ -196,13 +218,24 @@ async def staged(folder: Path, **environment: str) -> AsyncIterator[Stage]:
             "TENANTROOMS_OIDC_TENANT_CLAIM": "tenant",
             "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": "0.5",
             "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": str(2**20),
+            "TENANTROOMS_METRICS_LISTEN": f"127.0.0.1:{metrics_port}",
+            "TENANTROOMS_AUDIT_LOG": str(folder / "audit.jsonl"),
             "TENANTROOMS_LOG_LEVEL": "debug",
             "TENANTROOMS_EDGE_LOG_LEVEL": "debug",
             **environment,
         }
         async with running(double, folder, settings) as callers:
             yield Stage(
-                canaries, double, auth_service, provider, callers, folder, tenant, operator, delegated
+                canaries,
+                double,
+                auth_service,
+                provider,
+                callers,
+                folder,
+                tenant,
+                operator,
+                delegated,
+                f"http://127.0.0.1:{metrics_port}/metrics",
             )
 
 
