@@ -18,6 +18,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from edge.logs import LogLevel
 from edge.tls_files import (
     UnusableFilesError,
     load_authorities,
@@ -25,8 +26,6 @@ from edge.tls_files import (
     read_file,
     system_authorities,
 )
-
-from edge.logs import LogLevel
 
 PREFIX: Final = "TENANTROOMS_EDGE_"
 
