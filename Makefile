@@ -28,6 +28,17 @@ check: setup  ## lint, formatting, types, the contract, links in the docs
 	@$(VENV_PYTHON) -m tools.contract check
 	@$(VENV_PYTHON) -m tools.doclinks
 
+# Takes its packages in addition, into the same .venv.
+.PHONY: bench
+bench: setup  ## measure TenantRooms next to its yardsticks, 25 minutes; ARGS=--quick takes two
+	@$(VENV_PYTHON) -m tools.setup --benchmarks
+	@$(VENV_PYTHON) -m benchmarks $(ARGS)
+
+.PHONY: profile
+profile: setup  ## show where a request's time goes; ARGS="--kind distinct --grpc" chooses the request
+	@$(VENV_PYTHON) -m tools.setup --benchmarks
+	@$(VENV_PYTHON) -m benchmarks.profile $(ARGS)
+
 .PHONY: generate
 generate: setup  ## write generated/ anew from protos/
 	@$(VENV_PYTHON) -m tools.contract generate
@@ -44,6 +55,7 @@ UV_COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 
 lock: setup  ## pin all dependencies anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(UV_COMPILE) pyproject.toml --output-file requirements.txt
 	@$(UV_COMPILE) --group dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	@$(UV_COMPILE) --group bench --constraint requirements-dev.txt --output-file requirements-bench.txt
 	@$(UV_COMPILE) tools/livekit/requirements-go.in --output-file tools/livekit/requirements-go.txt
 
 .PHONY: clean

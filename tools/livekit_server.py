@@ -37,8 +37,8 @@ class LiveKitServer:
     `binary` is looked for, or built, when not given. `port` (HTTP and websocket, TCP) and `udp_port`
     (media) are free ones unless given. With `redis_address` ("host:port") rooms live in that Redis,
     else in memory. `api_secret` is random unless given. A room without participants is closed after
-    `empty_timeout` seconds, unless its creator said otherwise. The log goes to `log`, or to a temporary
-    folder that goes with the server.
+    `empty_timeout` seconds, unless its creator said otherwise. With `metrics` it answers Prometheus too.
+    The log goes to `log`, or to a temporary folder that goes with the server.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class LiveKitServer:
         empty_timeout: int = 300,
         log: Path | None = None,
         log_level: str = "info",
+        metrics: bool = False,
     ) -> None:
         self.api_key = api_key
         self.api_secret = api_secret or secrets.token_urlsafe(32)
@@ -60,6 +61,7 @@ class LiveKitServer:
         self._given_ports = (port, udp_port)
         self._port = 0
         self._redis_address, self._empty_timeout, self._log_level = redis_address, empty_timeout, log_level
+        self._metrics, self._metrics_port = metrics, 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._child: ChildProcess | None = None
 
@@ -107,6 +109,11 @@ class LiveKitServer:
     def ws_url(self) -> str:
         """Where participants join: ws://127.0.0.1:PORT."""
         return f"ws://127.0.0.1:{self._port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus would read, with `metrics`: http://127.0.0.1:PORT/metrics."""
+        return f"http://127.0.0.1:{self._metrics_port}/metrics"
 
     @property
     def child(self) -> ChildProcess:
@@ -170,6 +177,9 @@ class LiveKitServer:
         }
         if self._redis_address:
             config["redis"] = {"address": self._redis_address}
+        if self._metrics:
+            self._metrics_port = free_tcp_port()
+            config["prometheus"] = {"port": self._metrics_port}
         file = folder / "livekit.yaml"
         file.touch(mode=0o600)
         file.write_text(json.dumps(config), "utf-8")  # JSON is YAML

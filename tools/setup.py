@@ -36,8 +36,11 @@ class Setup:
     def __init__(self, root: Path, env: Mapping[str, str]) -> None:
         self._root, self._env = root, env
         self._venv = root / ".venv"
+        self._setup_lock = root / ".cache" / "setup.lock"
         self._record = self._venv / "tenantrooms-setup.json"
         self._lock = root / "requirements-dev.txt"
+        self._bench_lock = root / "requirements-bench.txt"
+        self._bench_record = self._venv / "tenantrooms-benchmarks.txt"
 
     @property
     def python(self) -> Path:
@@ -50,8 +53,7 @@ class Setup:
 
     def run(self, progress: Progress) -> None:
         """Do what is missing. Raises CommandError."""
-        lock_file = self._root / ".cache" / "setup.lock"
-        with exclusive(lock_file, lambda: progress.say("Another set-up is at work here; waiting …")):
+        with exclusive(self._setup_lock, lambda: progress.say("Another set-up is at work here; waiting …")):
             wanted, recorded = self._wanted(), self._recorded()
             if recorded.get("packages") != wanted["packages"] or not self._interpreter_runs():
                 self._install_packages(progress)
@@ -62,6 +64,16 @@ class Setup:
             unfinished = self._record.with_suffix(".unfinished")
             unfinished.write_text(json.dumps(wanted), "utf-8")
             unfinished.replace(self._record)
+
+    def add_benchmarks(self, progress: Progress) -> None:
+        """Add the packages that only measurements need, after `run`. Raises CommandError."""
+        with exclusive(self._setup_lock, lambda: progress.say("Another set-up is at work here; waiting …")):
+            wanted = _digest(self._bench_lock.read_text("utf-8"))
+            if self._bench_record.is_file() and self._bench_record.read_text("utf-8") == wanted:
+                return
+            self._install_locked("Installing packages for measurements", self._bench_lock, progress)
+            # It lies in the environment, so an environment made anew has no record.
+            self._bench_record.write_text(wanted, "utf-8")
 
     def _install_packages(self, progress: Progress) -> None:
         """Make the environment from nothing: what an interrupted or older one holds is not trusted."""
@@ -74,7 +86,10 @@ class Setup:
             progress,
             lambda _: None,
         )
-        total = len(re.findall(r"^\S+==", self._lock.read_text("utf-8"), re.MULTILINE))
+        self._install_locked("Installing packages", self._lock, progress)
+
+    def _install_locked(self, label: str, lock: Path, progress: Progress) -> None:
+        total = len(re.findall(r"^\S+==", lock.read_text("utf-8"), re.MULTILINE))
         collected = 0
 
         def status(line: str) -> str | None:
@@ -84,9 +99,9 @@ class Setup:
                 return f"{collected} of {total}: {line.split()[1].partition('==')[0]}"
             return "unpacking" if line.startswith("Installing collected packages") else None
 
-        locked = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(self._lock)]
+        locked = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
         self._run(
-            "Installing packages",
+            label,
             [self.python, "-m", "pip", "install", "--disable-pip-version-check", *locked],
             progress,
             status,
@@ -152,12 +167,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Set up, or with --check tell by the exit status whether there is nothing to do."""
     parser = argparse.ArgumentParser(prog="python -m tools.setup", description="Makes .venv.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 0 if nothing is to do")
+    parser.add_argument(
+        "--benchmarks", action="store_true", help="add what measurements need; nothing else is looked at"
+    )
     options = parser.parse_args(arguments)
     setup = Setup(Path(__file__).resolve().parents[1], os.environ)
     if options.check:
         return 0 if setup.is_current() else 1
     try:
-        setup.run(Progress(sys.stderr))
+        if options.benchmarks:
+            setup.add_benchmarks(Progress(sys.stderr))
+        else:
+            setup.run(Progress(sys.stderr))
     except CommandError as error:
         print(
             f"{error}\nNothing is half-done: run the same command again once the cause is gone. "

@@ -69,6 +69,11 @@ class RedisServer:
         """127.0.0.1:PORT, as LiveKit's configuration wants it."""
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
     async def start(self) -> None:
         """Starts Redis, after `stop` on the same port as before; waits until it answers."""
         await self._child.start()

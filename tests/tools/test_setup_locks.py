@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNTIME, DEVELOPMENT = "requirements.txt", "requirements-dev.txt"
-LOCKS = [RUNTIME, DEVELOPMENT, "tools/livekit/requirements-go.txt"]
+RUNTIME, DEVELOPMENT, BENCH = "requirements.txt", "requirements-dev.txt", "requirements-bench.txt"
+LOCKS = [RUNTIME, DEVELOPMENT, BENCH, "tools/livekit/requirements-go.txt"]
 
 
 def locked(lock: str) -> dict[str, set[str]]:
@@ -69,6 +69,19 @@ def test_every_tool_is_in_the_development_lock_at_a_version_that_is_allowed(want
     requirement = Requirement(wanted)
     versions = locked(DEVELOPMENT)[canonicalize_name(requirement.name)]
     assert all(requirement.specifier.contains(version) for version in versions)
+
+
+@pytest.mark.parametrize("wanted", list(group("bench")))
+def test_every_package_for_measurements_is_in_their_lock_at_a_version_that_is_allowed(wanted: str) -> None:
+    requirement = Requirement(wanted)
+    versions = locked(BENCH)[canonicalize_name(requirement.name)]
+    assert all(requirement.specifier.contains(version) for version in versions)
+
+
+def test_what_measurements_add_changes_no_package_that_is_there() -> None:
+    development = locked(DEVELOPMENT)
+    for name, versions in locked(BENCH).items():
+        assert versions <= development.get(name, versions), name
 
 
 def test_tests_run_with_the_very_versions_that_are_run_in_production() -> None:

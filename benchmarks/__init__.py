@@ -1,0 +1,1 @@
+"""Measures TenantRooms next to its yardsticks: `make bench`, `make profile`."""

@@ -1,0 +1,59 @@
+-- What wrk runs: sends the requests in turn, and holds every answer against the bodies that are right.
+-- Arguments: the file with the requests, the file with the bodies, both as records of "<length>\n<bytes>".
+
+local threads = {}
+
+function setup(thread)
+  table.insert(threads, thread)
+end
+
+local function records(path)
+  local file = assert(io.open(path, "rb"))
+  local found = {}
+  while true do
+    local length = file:read("*n")
+    if not length then break end
+    file:read(1)
+    table.insert(found, length > 0 and file:read(length) or "")
+  end
+  file:close()
+  return found
+end
+
+local requests, right, next_request
+
+function init(args)
+  requests, right, next_request = records(args[1]), {}, 0
+  for _, body in ipairs(records(args[2])) do right[body] = true end
+  right_answers, wrong_answers, problem = 0, 0, ""
+end
+
+function request()
+  next_request = next_request % #requests + 1
+  return requests[next_request]
+end
+
+function response(status, headers, body)
+  if status == 200 and right[body] then
+    right_answers = right_answers + 1
+  else
+    wrong_answers = wrong_answers + 1
+    if problem == "" then problem = status .. " " .. body:sub(1, 200) end
+  end
+end
+
+function done(summary, latency, _)
+  local answers, wrong, first = 0, 0, ""
+  for _, thread in ipairs(threads) do
+    answers = answers + thread:get("right_answers")
+    wrong = wrong + thread:get("wrong_answers")
+    if first == "" then first = thread:get("problem") end
+  end
+  local errors = summary.errors
+  io.write(string.format(
+    "\nOUTCOME %d %d %d %.6f %.6f %.6f %s\n",
+    answers, wrong, errors.connect + errors.read + errors.write + errors.timeout,
+    summary.duration / 1e6, latency:percentile(50) / 1e6, latency:percentile(99) / 1e6,
+    (first:gsub("%c", " "))
+  ))
+end

@@ -1,0 +1,159 @@
+"""Owns the measuring: round by round, store by store, each cell with its callers, and what that took.
+
+Step before: `benchmarks.__main__`. Step after: `benchmarks.drivers` calls the peers of `benchmarks.peers`.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.callers import Job
+from benchmarks.drivers import CallersProcess, DriverError, checking, collect_bodies, run_wrk
+from benchmarks.figures import Figures, Outcome, figures_of
+from benchmarks.layout import Store
+from benchmarks.peers import RunningPeer, running
+from benchmarks.plan import Cell, Driver, Form, Kind, Peer, Protocol
+from benchmarks.requests import requests_of, scan_request
+from benchmarks.upstream import Upstream
+from benchmarks.usage import Usage
+
+__all__ = ["Measurement", "Results", "Tools"]
+
+Results = dict[Cell, list[Figures]]
+"""The figures of each round, in order."""
+
+WARM_WRK_SECONDS: Final = 1
+ALONE: Final = (Peer.MINIMIZE,)
+"""Peers with work in the background, which run during their own cells only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs that are needed."""
+
+    livekit: Path
+    redis: Path
+    wrk: Path
+
+
+@dataclass
+class Measurement:
+    """One run of a form.
+
+    Args:
+        form: what is measured.
+        tools: with what.
+        folder: an existing one, for logs.
+        settings: further ones for TenantRooms.
+        say: shows a line.
+    """
+
+    form: Form
+    tools: Tools
+    folder: Path
+    settings: Mapping[str, str]
+    say: Callable[[str], None]
+    results: Results = field(default_factory=dict)
+    _bodies: dict[tuple[Store, Kind, Peer], list[bytes]] = field(default_factory=dict)
+    _done: int = 0
+
+    async def run(self) -> Results:
+        """Measure everything.
+
+        A cell whose answers are wrong or missing has that among its figures, and the others go on.
+
+        Raises:
+            ChildFailedError: a process did not come up.
+        """
+        async with Upstream(self.tools.livekit, self.tools.redis, self.folder) as upstream:
+            for number in range(self.form.rounds):
+                await self._round(upstream, number)
+        return self.results
+
+    async def _round(self, upstream: Upstream, number: int) -> None:
+        """All cells once. Peers without background work run all the time: idle they cost nothing."""
+        async with AsyncExitStack() as parts:
+            peers: dict[Peer, RunningPeer] = {}
+            for peer in (Peer.PLAIN, Peer.TENANTROOMS):
+                folder = self.folder / f"round-{number + 1}"
+                peers[peer] = await parts.enter_async_context(
+                    running(peer, upstream.livekit, folder, self.settings)
+                )
+            for store, cells in self.form.by_store():
+                await upstream.fill(store)
+                shared = [cell for cell in cells if cell.peer not in ALONE]
+                for cell in _rotated(shared, number):
+                    await self._cell(upstream, peers.get(cell.peer), cell, number)
+                alone = [cell for cell in cells if cell.peer in ALONE]
+                if alone:
+                    async with running(
+                        alone[0].peer, upstream.livekit, self.folder / f"round-{number + 1}", self.settings
+                    ) as peer_alone:
+                        for cell in alone:
+                            await self._cell(upstream, peer_alone, cell, number)
+
+    async def _cell(self, upstream: Upstream, peer: RunningPeer | None, cell: Cell, number: int) -> None:
+        self._done += 1
+        place = f"[{self._done}/{len(self.form.cells()) * self.form.rounds}] round {number + 1}"
+        try:
+            figures = await self._measured(upstream, peer, cell)
+        except DriverError as error:
+            figures = Figures(0.0, 0.0, 0.0, problems=(str(error),))
+        self.results.setdefault(cell, []).append(figures)
+        shown = f"{figures.per_second:,.1f}/s, p50 {figures.p50_ms:.2f} ms, p99 {figures.p99_ms:.2f} ms"
+        self.say(f"{place}: {cell}: {f'FAILED: {figures.problems[0]}' if figures.problems else shown}")
+
+    async def _measured(self, upstream: Upstream, peer: RunningPeer | None, cell: Cell) -> Figures:
+        """The figures of one cell. Raises DriverError."""
+        job = self._job(upstream, peer, cell)
+        usage = Usage({**(peer.pids if peer else {}), **upstream.pids})
+        if cell.driver is Driver.WRK:
+            place = (cell.load.store, cell.load.kind, cell.peer)
+            if place not in self._bodies:
+                self._bodies[place] = await collect_bodies(job)
+            bodies = self._bodies[place]
+            if self.form.warm_up:
+                await run_wrk(self.tools.wrk, job, bodies, WARM_WRK_SECONDS)
+            calls = await upstream.calls()
+            with usage.watched():
+                outcome = await self._wrk(job, bodies)
+        if cell.driver is Driver.ASYNCIO or outcome.is_silent:
+            # Slower than the time of a cell: only who waits for what is under way gets an answer.
+            async with CallersProcess(job) as callers:
+                calls = await upstream.calls()
+                with usage.watched():
+                    outcome = await callers.run()
+        calls = await upstream.calls() - calls
+        return figures_of(outcome, usage.cpu_seconds, usage.memory_bytes, calls)
+
+    async def _wrk(self, job: Job, bodies: list[bytes]) -> Outcome:
+        """Wrk alone, or with a check beside it where it cannot tell which caller got which answer."""
+        if job.callers == 1 or len(job.requests) == 1:
+            return await run_wrk(self.tools.wrk, job, bodies, self.form.seconds)
+        async with CallersProcess(checking(job)) as check:
+            outcome, checked = await asyncio.gather(
+                run_wrk(self.tools.wrk, job, bodies, self.form.seconds), check.run()
+            )
+        return outcome.with_problems_of(checked)
+
+    def _job(self, upstream: Upstream, peer: RunningPeer | None, cell: Cell) -> Job:
+        bare = cell.protocol is Protocol.TWIRP or peer is None
+        return Job(
+            protocol=cell.protocol,
+            address=upstream.address if bare or peer is None else peer.addresses[cell.protocol],
+            requests=[scan_request(cell.load.store, upstream.listing_token())]
+            if bare
+            else requests_of(cell.load),
+            callers=cell.load.callers,
+            seconds=self.form.seconds,
+            warm_up=self.form.warm_up,
+        )
+
+
+def _rotated(cells: list[Cell], number: int) -> list[Cell]:
+    """The cells in another order each round, so that no peer always comes first."""
+    by_callers = sorted(cells, key=lambda cell: (cell.load.kind.value, cell.load.callers))
+    return by_callers if number % 2 == 0 else by_callers[::-1]
