@@ -6,9 +6,7 @@ answer was wrong or missing; whether targets are met does not change it.
 """
 
 import argparse
-import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from benchmarks.plots import draw, series_of
 from benchmarks.report import PLOTS, Run, as_json, as_markdown, problems_of
 from benchmarks.run import Measurement, Tools
 from benchmarks.scaling import measure_sizes
+from benchmarks.stopping import run_until_stopped
 from tests.support.redis_server import redis_binary
 from tools.child_process import ChildFailedError
 from tools.livekit_build import LiveKitBuildError, server_binary
@@ -35,7 +34,7 @@ EXIT_USAGE: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; the exit status: 0, 1 for wrong answers or failures, 2 for missing programs, 130 if stopped."""
+    """Measure; the exit status: 0, 1 for wrong answers or failures, 2 for missing programs, 130 stopped."""
     options = _options(arguments)
     form: Form = QUICK if options.quick else FULL
     redis, wrk = redis_binary(), wrk_binary()
@@ -47,10 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(WRK_MISSING, file=sys.stderr)
         return EXIT_USAGE
     output: Path = options.output or (CACHE if options.quick else DOCS)
-    signal.signal(signal.SIGTERM, _interrupted)
     try:
         tools = Tools(server_binary(os.environ), redis, wrk)
-        run = asyncio.run(_run(form, tools, dict(options.set)))
+        run = run_until_stopped(_run(form, tools, dict(options.set)))
     except (ChildFailedError, LiveKitBuildError, RuntimeError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -83,15 +81,8 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 async def _run(form: Form, tools: Tools, settings: dict[str, str]) -> Run:
-    """Measure everything of this form. A signal to stop cancels this, and every block ends its processes."""
-    main_task = asyncio.current_task()
-    assert main_task is not None  # noqa: S101 - asyncio.run runs this
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main_task.cancel)
+    """Measure everything of this form."""
     logs = CACHE / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

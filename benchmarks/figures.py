@@ -40,11 +40,6 @@ class Outcome:
         return self.answers > 0 and not (self.wrong or self.failed or self.unanswered)
 
     @property
-    def is_silent(self) -> bool:
-        """Whether nothing came at all, neither answers nor errors."""
-        return not (self.answers or self.wrong or self.failed)
-
-    @property
     def per_second(self) -> float:
         """Throughput."""
         return self.answers / self.seconds if self.seconds else 0.0

@@ -97,6 +97,7 @@ class Form:
         rounds: how often everything is measured.
         seconds: how long one cell is measured.
         warm_up: seconds before that; a whole one where wrk calls, unless it is 0.
+        budget: seconds for everything; a cell that has not begun by then is left out.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Form:
     rounds: int
     seconds: int
     warm_up: float
+    budget: float
 
     def cells(self) -> list[Cell]:
         """Everything that is measured in one round; cells of one store are next to each other."""
@@ -155,6 +157,7 @@ FULL = Form(
     rounds=3,
     seconds=3,
     warm_up=0.5,
+    budget=24 * 60,
 )
 
 QUICK = Form(
@@ -165,4 +168,5 @@ QUICK = Form(
     rounds=1,
     seconds=1,
     warm_up=0.0,
+    budget=105,
 )

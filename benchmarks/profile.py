@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -25,6 +24,7 @@ from benchmarks.peers import RunningPeer, running
 from benchmarks.plan import Kind, Load, Peer, Protocol
 from benchmarks.requests import requests_of
 from benchmarks.run import Tools
+from benchmarks.stopping import run_until_stopped
 from benchmarks.upstream import Upstream
 from tests.support.redis_server import redis_binary
 from tools.child_process import ChildFailedError, basic_environment
@@ -73,11 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if redis is None or wrk is None or py_spy is None:
         print(WRK_MISSING if wrk is None else "redis-server and py-spy are needed", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     load = Load(KINDS[options.kind], options.rooms, options.tenants, options.callers)
     try:
         tools = Tools(server_binary(os.environ), redis, wrk)
-        asyncio.run(_profile(load, options, tools, Path(py_spy)))
+        run_until_stopped(_profile(load, options, tools, Path(py_spy)))
     except (ChildFailedError, LiveKitBuildError, DriverError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -216,8 +216,8 @@ def _method(run: Run) -> Iterator[str]:
         f"{own}. Of 10 rooms the first ten of 64 tenants own one each. Every room has a record of some "
         "330 bytes in LiveKit's Redis; rooms whose details are asked for have two participants.",
         "- REST is called by wrk, which checks each status and body. Lists of 10,000 rooms and more, the "
-        "scan and gRPC are called by a process with asyncio, which waits for every call that was started, and "
-        "checks each answer against its caller. wrk corrects its percentiles for coordinated omission.",
+        "scan and gRPC are called by a process with asyncio, which waits for every call that was started "
+        "and checks each answer against its caller. wrk corrects its percentiles for coordinated omission.",
         f"- TenantRooms runs with its defaults, but for {patience}"
         + (
             f", {', '.join(f'`{name}={value}`' for name, value in run.settings.items())}"

@@ -4,6 +4,7 @@ Step before: `benchmarks.__main__`. Step after: `benchmarks.drivers` calls the p
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -59,15 +60,18 @@ class Measurement:
     results: Results = field(default_factory=dict)
     _bodies: dict[tuple[Store, Kind, Peer], list[bytes]] = field(default_factory=dict)
     _done: int = 0
+    _ends: float = 0.0
 
     async def run(self) -> Results:
         """Measure everything.
 
-        A cell whose answers are wrong or missing has that among its figures, and the others go on.
+        A cell whose answers are wrong or missing has that among its figures, and the others go on. What
+        has not begun when the form's time is up is left out.
 
         Raises:
             ChildFailedError: a process did not come up.
         """
+        self._ends = time.monotonic() + self.form.budget
         async with Upstream(self.tools.livekit, self.tools.redis, self.folder) as upstream:
             for number in range(self.form.rounds):
                 await self._round(upstream, number)
@@ -98,6 +102,9 @@ class Measurement:
     async def _cell(self, upstream: Upstream, peer: RunningPeer | None, cell: Cell, number: int) -> None:
         self._done += 1
         place = f"[{self._done}/{len(self.form.cells()) * self.form.rounds}] round {number + 1}"
+        if time.monotonic() > self._ends:
+            self.say(f"{place}: {cell}: left out, the time is up")
+            return
         try:
             figures = await self._measured(upstream, peer, cell)
         except DriverError as error:
@@ -120,8 +127,8 @@ class Measurement:
             calls = await upstream.calls()
             with usage.watched():
                 outcome = await self._wrk(job, bodies)
-        if cell.driver is Driver.ASYNCIO or outcome.is_silent:
-            # Slower than the time of a cell: only who waits for what is under way gets an answer.
+        if cell.driver is Driver.ASYNCIO or (outcome.answers < job.callers and not outcome.failed):
+            # Nearly all was under way when wrk dropped it: only who waits for such answers can tell.
             async with CallersProcess(job) as callers:
                 calls = await upstream.calls()
                 with usage.watched():

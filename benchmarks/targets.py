@@ -222,6 +222,6 @@ def judge(target: Target, results: Mapping[Cell, Sequence[Figures]]) -> Verdict:
         if not yardstick or any(figures.problems for figures in yardstick):
             return Verdict(target, None, None)
         others = [(target.against or target.figure)(figures) for figures in yardstick]
-        measured = median(mine / other for mine, other in zip(own, others, strict=True))
+        measured = median(mine / other for mine, other in zip(own, others, strict=False))
     reached = measured <= target.bound if target.at_most else measured >= target.bound
     return Verdict(target, measured, reached and not any(figures.problems for figures in subject))

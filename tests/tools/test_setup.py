@@ -75,6 +75,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
     (tmp_path / "backend.py").write_text(BACKEND)
     (tmp_path / "requirements-dev.txt").write_text("")
+    (tmp_path / "requirements-bench.txt").write_text("")
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "sample.py").write_text("GREETING = 'from the checkout'\n")
     return tmp_path
