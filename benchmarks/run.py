@@ -139,10 +139,10 @@ class Measurement:
     async def _wrk(self, job: Job, bodies: list[bytes]) -> Outcome:
         """Wrk alone, or with a check beside it where it cannot tell which caller got which answer."""
         if job.callers == 1 or len(job.requests) == 1:
-            return await run_wrk(self.tools.wrk, job, bodies, self.form.seconds)
+            return await run_wrk(self.tools.wrk, job, bodies, round(job.seconds))
         async with CallersProcess(checking(job)) as check:
             outcome, checked = await asyncio.gather(
-                run_wrk(self.tools.wrk, job, bodies, self.form.seconds), check.run()
+                run_wrk(self.tools.wrk, job, bodies, round(job.seconds)), check.run()
             )
         return outcome.with_problems_of(checked)
 
@@ -155,7 +155,7 @@ class Measurement:
             if bare
             else requests_of(cell.load),
             callers=cell.load.callers,
-            seconds=self.form.seconds,
+            seconds=self.form.seconds_for(cell),
             warm_up=self.form.warm_up,
         )
 

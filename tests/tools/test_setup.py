@@ -152,6 +152,26 @@ def test_a_checkout_that_was_moved_is_installed_anew(
     assert "Installing TenantRooms" in run(moved)
 
 
+def test_packages_for_measurements_are_added_once_and_again_when_they_or_the_environment_change(
+    root: Path,
+) -> None:
+    run(root)
+
+    def added() -> list[str]:
+        progress = Recorded(root)
+        Setup(root, {}).add_benchmarks(progress)
+        return progress.labels
+
+    assert added() == ["Installing packages"]
+    assert added() == []
+    assert Setup(root, {}).is_current()
+    (root / "requirements-bench.txt").write_text("# other packages\n")
+    assert added() == ["Installing packages"]
+    (root / "requirements-dev.txt").write_text("# other packages\n")
+    assert run(root) == ALL
+    assert added() == ["Installing packages"]
+
+
 def test_a_real_environment_imports_the_project_from_the_checkout(root: Path) -> None:
     screen = io.StringIO()
     setup = Setup(root, os.environ)
