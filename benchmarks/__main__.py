@@ -90,7 +90,7 @@ async def _run(form: Form, tools: Tools, settings: dict[str, str]) -> Run:
     _say(f"{cells} measurements of {form.seconds} s and more, {form.rounds} round(s); logs are in {logs}")
     _say("One pass of the directory by itself …")
     passes = await measure_sizes()
-    measurement = Measurement(form, tools, logs, settings, _say)
+    measurement = Measurement(form, tools, logs, settings, _say, ends=began + form.budget)
     results = await measurement.run()
     machine = describe({"livekit": tools.livekit, "redis": tools.redis, "wrk": tools.wrk})
     return Run(form, machine, settings, (time.monotonic() - began) / 60, results, passes)
@@ -98,7 +98,7 @@ async def _run(form: Form, tools: Tools, settings: dict[str, str]) -> Run:
 
 def _write(run: Run, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    throughput, latency = PLOTS
+    throughput, latency, calls = PLOTS
     draw(
         series_of(run.results, lambda one: one.per_second, 64),
         "GET rooms, 64 callers of one tenant",
@@ -110,6 +110,12 @@ def _write(run: Run, output: Path) -> None:
         "GET rooms, 1 caller",
         "p50, milliseconds",
         output / latency,
+    )
+    draw(
+        series_of(run.results, lambda one: one.upstream_calls, 64),
+        "GET rooms, 64 callers of one tenant",
+        "calls to LiveKit for each answer",
+        output / calls,
     )
     (output / "results.json").write_text(as_json(run), "utf-8")
     (output / "README.md").write_text(as_markdown(run, PLOTS), "utf-8")

@@ -167,6 +167,9 @@ async def _sampled(py_spy: Path, name: str, peer: RunningPeer, options: argparse
 def _show(name: str, folded: Path, seconds: int) -> None:
     """Print where a process was most often; compiled code counts for the function that called it."""
     found = hotspots(folded.read_text("utf-8").splitlines())
+    if not found.samples:
+        print(f"\nThe {name} had nothing to do.")
+        return
     busy = found.samples / (seconds * SAMPLES_PER_SECOND)
     print(f"\nThe {name}: {busy:.2f} threads busy on average, {found.samples:,} samples")
     print(f"{'alone':>7} {'within':>7}  function")

@@ -19,7 +19,7 @@ from benchmarks.usage import GENERATOR
 
 __all__ = ["PLOTS", "Run", "as_json", "as_markdown", "problems_of"]
 
-PLOTS = ("throughput.svg", "latency.svg")
+PLOTS = ("throughput.svg", "latency.svg", "calls.svg")
 
 PROCESSES = ("gateway", "edge", "service", "livekit", "redis", GENERATOR)
 """The columns of a table, where there is such a process."""

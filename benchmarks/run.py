@@ -50,6 +50,7 @@ class Measurement:
         folder: an existing one, for logs.
         settings: further ones for TenantRooms.
         say: shows a line.
+        ends: when the time is up, on the monotonic clock.
     """
 
     form: Form
@@ -57,10 +58,10 @@ class Measurement:
     folder: Path
     settings: Mapping[str, str]
     say: Callable[[str], None]
+    ends: float
     results: Results = field(default_factory=dict)
     _bodies: dict[tuple[Store, Kind, Peer], list[bytes]] = field(default_factory=dict)
     _done: int = 0
-    _ends: float = 0.0
 
     async def run(self) -> Results:
         """Measure everything.
@@ -71,7 +72,6 @@ class Measurement:
         Raises:
             ChildFailedError: a process did not come up.
         """
-        self._ends = time.monotonic() + self.form.budget
         async with Upstream(self.tools.livekit, self.tools.redis, self.folder) as upstream:
             for number in range(self.form.rounds):
                 await self._round(upstream, number)
@@ -102,7 +102,7 @@ class Measurement:
     async def _cell(self, upstream: Upstream, peer: RunningPeer | None, cell: Cell, number: int) -> None:
         self._done += 1
         place = f"[{self._done}/{len(self.form.cells()) * self.form.rounds}] round {number + 1}"
-        if time.monotonic() > self._ends:
+        if time.monotonic() > self.ends:
             self.say(f"{place}: {cell}: left out, the time is up")
             return
         try:
