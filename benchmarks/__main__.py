@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.drivers import WRK_MISSING, wrk_binary
-from benchmarks.machine import describe
+from benchmarks.machine import describe, is_busy
 from benchmarks.plan import FULL, QUICK, Form
 from benchmarks.plots import draw, series_of
 from benchmarks.report import PLOTS, Run, as_json, as_markdown, problems_of
@@ -85,6 +85,9 @@ async def _run(form: Form, tools: Tools, settings: dict[str, str]) -> Run:
     """Measure everything of this form."""
     logs = CACHE / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    busy = is_busy()
+    if busy:
+        _say("This machine is at work for others: figures will be off, and so will ratios.")
     began = time.monotonic()
     cells = len(form.cells()) * form.rounds
     _say(f"{cells} measurements of {form.seconds} s and more, {form.rounds} round(s); logs are in {logs}")
@@ -93,6 +96,7 @@ async def _run(form: Form, tools: Tools, settings: dict[str, str]) -> Run:
     measurement = Measurement(form, tools, logs, settings, _say, ends=began + form.budget)
     results = await measurement.run()
     machine = describe({"livekit": tools.livekit, "redis": tools.redis, "wrk": tools.wrk})
+    machine["before"] = "**at work for others**" if busy else "idle"
     return Run(form, machine, settings, (time.monotonic() - began) / 60, results, passes)
 
 

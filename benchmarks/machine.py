@@ -6,12 +6,21 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from tools.stack import ROOT
 
-__all__ = ["describe"]
+__all__ = ["describe", "is_busy"]
+
+IDLE_LOAD: Final = 0.5
+"""Of each core: what a machine may have to do, at most, before a measurement."""
+
+
+def is_busy() -> bool:
+    """Whether others have had this machine at work during the last minute."""
+    return os.getloadavg()[0] > IDLE_LOAD * (os.cpu_count() or 1)
 
 
 def describe(programs: Mapping[str, Path]) -> dict[str, str]:
