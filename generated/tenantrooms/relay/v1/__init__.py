@@ -1,0 +1,1 @@
+"""Generated from the protos by tools/contract. DO NOT EDIT."""
