@@ -1,20 +1,23 @@
 """Owns the connection to the service: which channel is in use, and when another takes its place.
 
-Before it: `rooms`, for each call. After it: the typed client.
+Before it: `relay`, for each stream and for calls that are made without one. After it: the typed client.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Self
 
 import grpc
 import structlog
 
+from edge.relay.stream import Exchange
 from edge.settings import EdgeSettings
 from edge.tls_files import LOOK_SECONDS, ServiceTls, TlsFiles, UnusableFilesError
+from tenantrooms.relay.v1.relay_pb2_grpc import RelayStub
 from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
 from tenantrooms_client import TenantRoomsClient
+from tenantrooms_client.channel import open_channel
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +31,10 @@ class ServiceClient:
         settings: where the service is, and how long a call may take.
         files: what TLS is spoken with; None is plain text.
         look_seconds: between two looks at the files.
+
+    Attributes:
+        on_change: called when new channels have taken the place of the old, which are closed after the time
+            that calls may take.
     """
 
     def __init__(
@@ -36,10 +43,11 @@ class ServiceClient:
         self._settings = settings
         self._files = files
         self._look_seconds = look_seconds
+        self.on_change: Callable[[], object] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self.current = self._open()
+        self.current, self._channel = self._open()
         if self._files is not None:
             self._start(self._watch(self._files))
         return self
@@ -52,16 +60,25 @@ class ServiceClient:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.current.close()
+        await self._channel.close()
 
-    def list_rooms_pages(
+    def exchange(self) -> Exchange:
+        """Starts an exchange by relay."""
+        return RelayStub(self._channel).Exchange()
+
+    async def list_rooms_page(
         self,
         *,
+        page_size: int,
+        page_token: str,
         token: str | None,
         timeout: float | None,
         metadata: Sequence[tuple[str, str | bytes]],
-    ) -> AsyncGenerator[ListRoomsResponse, None]:
-        """The caller's rooms on the largest pages, within one timeout; raises TenantRoomsError."""
-        return self.current.list_rooms_pages(token=token, timeout=timeout, metadata=metadata)
+    ) -> ListRoomsResponse:
+        """One page of the caller's rooms; raises TenantRoomsError."""
+        return await self.current.list_rooms_page(
+            page_size=page_size, page_token=page_token, token=token, timeout=timeout, metadata=metadata
+        )
 
     async def get_room(
         self,
@@ -74,21 +91,24 @@ class ServiceClient:
         """One room with its participants; raises TenantRoomsError."""
         return await self.current.get_room(room_name, token=token, timeout=timeout, metadata=metadata)
 
-    def _open(self) -> TenantRoomsClient:
-        return TenantRoomsClient(
-            self._settings.grpc_target,
-            timeout=self._settings.timeout_seconds,
-            credentials=None if self._files is None else _credentials(self._files.value),
-            server_name=self._settings.grpc_server_name,
+    def _open(self) -> tuple[TenantRoomsClient, grpc.aio.Channel]:
+        target, server_name = self._settings.grpc_target, self._settings.grpc_server_name
+        credentials = None if self._files is None else _credentials(self._files.value)
+        unary = TenantRoomsClient(
+            target, timeout=self._settings.timeout_seconds, credentials=credentials, server_name=server_name
         )
+        return unary, open_channel(target, credentials, server_name)
 
     async def _watch(self, files: TlsFiles[ServiceTls]) -> None:
         while True:
             await asyncio.sleep(self._look_seconds)
             try:
                 if await asyncio.to_thread(files.look):
-                    old, self.current = self.current, self._open()
-                    self._start(old.close(grace=self._settings.timeout_seconds))
+                    old, channel = self.current, self._channel
+                    self.current, self._channel = self._open()
+                    self.on_change()
+                    self._start(old.close(self._settings.timeout_seconds))
+                    self._start(channel.close(self._settings.timeout_seconds))
                     _log.info("tls_files_taken_up", files="of the connection to the service")
             except UnusableFilesError as error:
                 _log.error("tls_files_refused", files="of the connection to the service", problem=str(error))

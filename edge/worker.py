@@ -13,6 +13,8 @@ from edge.app import create_app
 from edge.asgi import Edge
 from edge.listener import Leave
 from edge.logs import configure_logs
+from edge.relay.client import open_relay
+from edge.rooms import RoomsClient
 from edge.service_client import ServiceClient
 from edge.settings import EdgeSettings
 from edge.stopping import stop_worker_on_first_signal
@@ -38,8 +40,12 @@ def load_worker(
     configure_logs(settings.log_level)
 
     @asynccontextmanager
-    async def open_client() -> AsyncIterator[ServiceClient]:
-        async with ServiceClient(settings, service_files) as client:
+    async def open_client() -> AsyncIterator[RoomsClient]:
+        async with (
+            ServiceClient(settings, service_files) as service,
+            open_relay(service.exchange, service, settings.timeout_seconds) as client,
+        ):
+            service.on_change = client.renew
             # granian lets the loop rest between the application's start, of which this is the end, and the
             # moment in which it listens. So this comes to pass only then.
             asyncio.get_running_loop().call_later(_READY_SECONDS, ready)

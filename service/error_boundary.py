@@ -7,8 +7,8 @@ Therefore this boundary runs them itself, inside its own `try`.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, NoReturn, cast
 
 import grpc
@@ -98,14 +98,14 @@ def _guarded(method: str, handler: "Handler") -> "Handler":
     if handler.unary_stream is not None:
         watch = cast(StreamBehaviour, handler.unary_stream)
 
-        def watch_one(raw_request: bytes, context: Context) -> AsyncIterator[Any]:
+        def watch_one(raw_request: bytes, context: Context) -> AsyncGenerator[Any, None]:
             return watch(_decoded(decode, raw_request), context)
 
         return grpc.unary_stream_rpc_method_handler(cast(Any, _guarded_stream(method, watch_one, encode)))
     if handler.stream_stream is not None:
         exchange = cast(StreamBehaviour, handler.stream_stream)
 
-        def exchange_many(raw_requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+        def exchange_many(raw_requests: AsyncIterator[bytes], context: Context) -> AsyncGenerator[Any, None]:
             return exchange(_decoded_each(decode, raw_requests), context)
 
         return grpc.stream_stream_rpc_method_handler(
@@ -130,9 +130,9 @@ def _guarded_unary(
 def _guarded_stream(
     method: str, behaviour: StreamBehaviour, encode: Callable[[Any], bytes]
 ) -> StreamBehaviour:
-    async def serve(raw: Any, context: Context) -> AsyncIterator[bytes]:
-        async with _boundary(method, context):
-            async for answer in behaviour(raw, context):
+    async def serve(raw: Any, context: Context) -> AsyncGenerator[bytes, None]:
+        async with _boundary(method, context), aclosing(behaviour(raw, context)) as answers:
+            async for answer in answers:
                 yield encode(answer)
         context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
 

@@ -28,6 +28,8 @@ from service.livekit_transport import open_transport
 from service.metrics import Metrics
 from service.metrics_listener import open_metrics_listener
 from service.ownership import owner_of
+from service.relay.calls import RelayedCalls, handlers_of
+from service.relay.servicer import Relay
 from service.reloading import Generations, Reloader
 from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
@@ -35,6 +37,7 @@ from service.servicer import Servicer, room_summary
 from service.settings import Settings, SettingsError, load
 from service.upstream_http import Trust, trusting
 from service.watched_files import WatchedFiles
+from tenantrooms.relay.v1.relay_pb2_grpc import add_RelayServicer_to_server
 from tenantrooms.v1 import tenant_rooms_pb2
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
 
@@ -68,11 +71,13 @@ class RunningServer(NamedTuple):
         server: the gRPC server.
         health: what it says of itself.
         take_up: puts other secrets, keys and certificates into effect for what comes after, all or none.
+        relay: the streams between the edges and this service.
     """
 
     server: grpc.aio.Server
     health: Health
     take_up: Callable[[Settings], Awaitable[None]]
+    relay: Relay
 
 
 async def serve(settings: Settings, environment: Mapping[str, str], files: WatchedFiles) -> None:
@@ -96,7 +101,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         if settings.metrics_listen is not None:
             listener = open_metrics_listener(metrics.registry, settings.metrics_listen)
             metrics_port = await stack.enter_async_context(listener)
-        server, health, take_up = await stack.enter_async_context(running_server(settings, metrics))
+        server, health, take_up, relay = await stack.enter_async_context(running_server(settings, metrics))
         reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
         reloading = asyncio.create_task(reloader.run(files.changes()))
         _log.info(
@@ -109,7 +114,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         reloading.cancel()
         _log.info("draining", seconds=settings.drain_seconds)
         health.leave()
-        drain = asyncio.create_task(_drain(server, settings.drain_seconds))
+        drain = asyncio.create_task(_drain(server, relay, settings.drain_seconds))
         second = asyncio.create_task(stop.second.wait())
         await asyncio.wait({drain, second}, return_when=asyncio.FIRST_COMPLETED)
         drain.cancel()
@@ -120,8 +125,10 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
     _log.info("stopped")
 
 
-async def _drain(server: grpc.aio.Server, seconds: float) -> None:
+async def _drain(server: grpc.aio.Server, relay: Relay, seconds: float) -> None:
     await asyncio.sleep(min(_ANNOUNCE_SECONDS, seconds))
+    # Together with the refusal of new connections, so that no edge comes back to this process.
+    relay.leave()
     await server.stop(seconds)
 
 
@@ -186,6 +193,9 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
         )
         servicer = Servicer(Rooms(directory, settings.list_consistency))
         add_TenantRoomsServicer_to_server(servicer, server)
+        relay = Relay(RelayedCalls(interceptors, handlers_of(servicer)))
+        if settings.relay:
+            add_RelayServicer_to_server(relay, server)
         health = Health(("", SERVICE_NAME))
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
@@ -194,7 +204,7 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
         bind(server, settings.grpc_listen, tls)
         await server.start()
         try:
-            yield RunningServer(server, health, take_up)
+            yield RunningServer(server, health, take_up, relay)
         finally:
             await server.stop(None)
 

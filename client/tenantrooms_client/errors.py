@@ -5,6 +5,7 @@ from typing import Final, cast
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 ERROR_DOMAIN: Final = "tenantrooms"
@@ -90,22 +91,40 @@ _CLASSES: Final[dict[grpc.StatusCode, type[TenantRoomsError]]] = {
 }
 
 
+_CODES: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+
+
 def error_from(failure: grpc.aio.AioRpcError) -> TenantRoomsError:
     """The exception that this failed call raises, with the reason and request id from its trailers."""
-    return _CLASSES.get(failure.code(), TenantRoomsError)(
-        failure.code(), _reason_of(failure), failure.details() or "", _request_id_of(failure)
-    )
-
-
-def _reason_of(failure: grpc.aio.AioRpcError) -> str | None:
     try:
         # It asks for what a finished call and its error both have: code, details and trailers.
         status = rpc_status.from_call(cast(grpc.Call, failure))
+    except (ValueError, DecodeError):  # details that contradict the status are nobody's answer
+        status = None
+    return _error(failure.code(), status, failure.details() or "", _request_id_of(failure))
+
+
+def error_of(status: Status, request_id: str | None) -> TenantRoomsError:
+    """The exception that a call raises which came back with this status instead of an answer."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return _error(
+        grpc.StatusCode.UNKNOWN if code is grpc.StatusCode.OK else code, status, status.message, request_id
+    )
+
+
+def _error(
+    code: grpc.StatusCode, status: Status | None, message: str, request_id: str | None
+) -> TenantRoomsError:
+    return _CLASSES.get(code, TenantRoomsError)(code, _reason_in(status), message, request_id)
+
+
+def _reason_in(status: Status | None) -> str | None:
+    try:
         for detail in status.details if status else ():
             info = ErrorInfo()
             if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
                 return info.reason
-    except (ValueError, DecodeError):  # details that contradict the status are nobody's answer
+    except DecodeError:
         return None
     return None
 

@@ -39,6 +39,7 @@ class ListenerSettings(BaseModel):
     grpc_max_connection_age: float | None = Field(
         None, alias="TENANTROOMS_GRPC_MAX_CONNECTION_AGE_SECONDS", ge=1, le=86_400
     )
+    relay: Flag = Field(True, alias="TENANTROOMS_RELAY")
     reflection: Flag = Field(True, alias="TENANTROOMS_REFLECTION")
     list_consistency: Consistency = Field(Consistency.FULL, alias="TENANTROOMS_LIST_CONSISTENCY")
     index_interval_seconds: float = Field(1, alias="TENANTROOMS_INDEX_INTERVAL_SECONDS", ge=0.1, le=3600)

@@ -231,6 +231,7 @@ async def test_every_rpc_that_the_server_has_is_in_the_policies_and_no_other(
         pass
     assert {rpc.split("/")[1] for rpc in served} == {
         "tenantrooms.v1.TenantRooms",
+        "tenantrooms.relay.v1.Relay",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

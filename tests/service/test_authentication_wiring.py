@@ -50,7 +50,7 @@ async def test_new_secrets_and_livekits_new_key_hold_for_the_next_call(
     old = in_front_of(livekit_double, address, AUTH_API_SECRET="old")
     new = in_front_of(livekit_double, address, AUTH_API_SECRET="new", LIVEKIT_API_KEY="next-key")
     async with (
-        running_server(old) as (_, _, take_up),
+        running_server(old) as (_, _, take_up, _),
         grpc.aio.insecure_channel(address) as channel,
     ):
         assert (await get_room(channel, "lobby", "new")).reason == "CREDENTIAL_REJECTED"
@@ -74,7 +74,7 @@ async def test_a_call_that_waits_for_the_auth_service_is_not_lost_when_the_key_c
             AUTH_SIGNING_KEY_PATH=str(tmp_path / "key.pem"),
         )
         async with (
-            running_server(settings) as (_, _, take_up),
+            running_server(settings) as (_, _, take_up, _),
             grpc.aio.insecure_channel(address) as channel,
         ):
             auth_service.gate.clear()
@@ -98,7 +98,7 @@ async def test_a_livekit_key_that_comes_or_goes_takes_a_restart_and_changes_noth
     without = in_front_of(livekit_double, address, AUTH_API_SECRET="secret", **empty)
     first, second = (without, with_key) if comes else (with_key, without)
     async with (
-        running_server(first) as (_, _, take_up),
+        running_server(first) as (_, _, take_up, _),
         grpc.aio.insecure_channel(address) as channel,
     ):
         before = await get_room(channel, "lobby", "secret")

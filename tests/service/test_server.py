@@ -260,7 +260,7 @@ async def test_health_lists_what_there_is(channel: grpc.aio.Channel) -> None:
 async def test_whoever_watches_health_hears_that_the_service_leaves(address: str) -> None:
     settings = load({"TENANTROOMS_GRPC_LISTEN": address})
     async with AsyncExitStack() as stack:
-        _, health, _ = await stack.enter_async_context(running_server(settings))
+        _, health, *_ = await stack.enter_async_context(running_server(settings))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         stub: Any = health_pb2_grpc.HealthStub(channel)
         watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME))

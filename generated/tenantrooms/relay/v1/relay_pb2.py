@@ -24,25 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tenantrooms/relay/v1/relay.proto\x12\x14tenantrooms.relay.v1\"O\n\x0f\x45xchangeRequest\x12)\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1a.tenantrooms.relay.v1.Call\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"f\n\x10\x45xchangeResponse\x12-\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1c.tenantrooms.relay.v1.Answer\x12\x0f\n\x07leaving\x18\x02 \x01(\x08\x12\x12\n\nmost_calls\x18\x03 \x01(\r\"\x9f\x01\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x06method\x18\x02 \x01(\x0e\x32\x1c.tenantrooms.relay.v1.Method\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\x31\n\x08metadata\x18\x04 \x03(\x0b\x32\x1f.tenantrooms.relay.v1.Metadatum\x12\x19\n\x11milliseconds_left\x18\x05 \x01(\r\"\'\n\tMetadatum\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"X\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08response\x18\x02 \x01(\x0c\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x0e\n\x06status\x18\x04 \x01(\x0c\x12\x12\n\nrequest_id\x18\x05 \x01(\t*L\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_LIST_ROOMS\x10\x01\x12\x13\n\x0fMETHOD_GET_ROOM\x10\x02\x32\x66\n\x05Relay\x12]\n\x08\x45xchange\x12%.tenantrooms.relay.v1.ExchangeRequest\x1a&.tenantrooms.relay.v1.ExchangeResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tenantrooms/relay/v1/relay.proto\x12\x14tenantrooms.relay.v1\"O\n\x0f\x45xchangeRequest\x12)\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1a.tenantrooms.relay.v1.Call\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"R\n\x10\x45xchangeResponse\x12-\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1c.tenantrooms.relay.v1.Answer\x12\x0f\n\x07leaving\x18\x02 \x01(\x08\"\x9f\x01\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x06method\x18\x02 \x01(\x0e\x32\x1c.tenantrooms.relay.v1.Method\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\x31\n\x08metadata\x18\x04 \x03(\x0b\x32\x1f.tenantrooms.relay.v1.Metadatum\x12\x19\n\x11milliseconds_left\x18\x05 \x01(\r\"\'\n\tMetadatum\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"X\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08response\x18\x02 \x01(\x0c\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x0e\n\x06status\x18\x04 \x01(\x0c\x12\x12\n\nrequest_id\x18\x05 \x01(\t*L\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x15\n\x11METHOD_LIST_ROOMS\x10\x01\x12\x13\n\x0fMETHOD_GET_ROOM\x10\x02\x32\x66\n\x05Relay\x12]\n\x08\x45xchange\x12%.tenantrooms.relay.v1.ExchangeRequest\x1a&.tenantrooms.relay.v1.ExchangeResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tenantrooms.relay.v1.relay_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_METHOD']._serialized_start=536
-  _globals['_METHOD']._serialized_end=612
+  _globals['_METHOD']._serialized_start=516
+  _globals['_METHOD']._serialized_end=592
   _globals['_EXCHANGEREQUEST']._serialized_start=58
   _globals['_EXCHANGEREQUEST']._serialized_end=137
   _globals['_EXCHANGERESPONSE']._serialized_start=139
-  _globals['_EXCHANGERESPONSE']._serialized_end=241
-  _globals['_CALL']._serialized_start=244
-  _globals['_CALL']._serialized_end=403
-  _globals['_METADATUM']._serialized_start=405
-  _globals['_METADATUM']._serialized_end=444
-  _globals['_ANSWER']._serialized_start=446
-  _globals['_ANSWER']._serialized_end=534
-  _globals['_RELAY']._serialized_start=614
-  _globals['_RELAY']._serialized_end=716
+  _globals['_EXCHANGERESPONSE']._serialized_end=221
+  _globals['_CALL']._serialized_start=224
+  _globals['_CALL']._serialized_end=383
+  _globals['_METADATUM']._serialized_start=385
+  _globals['_METADATUM']._serialized_end=424
+  _globals['_ANSWER']._serialized_start=426
+  _globals['_ANSWER']._serialized_end=514
+  _globals['_RELAY']._serialized_start=594
+  _globals['_RELAY']._serialized_end=696
 # @@protoc_insertion_point(module_scope)

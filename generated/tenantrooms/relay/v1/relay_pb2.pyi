@@ -87,13 +87,10 @@ class ExchangeResponse(_message.Message):
 
     ANSWERS_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
-    MOST_CALLS_FIELD_NUMBER: _builtins.int
     leaving: _builtins.bool
     """Whether the service is stopping: send no further calls here and half-close. Calls that were sent are
     still answered; then the stream ends.
     """
-    most_calls: _builtins.int
-    """In the first frame: how many calls the service holds for this stream before it stops reading."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]:
         """Answers, whole or in part."""
@@ -103,11 +100,10 @@ class ExchangeResponse(_message.Message):
         *,
         answers: _abc.Iterable[Global___Answer] | None = ...,
         leaving: _builtins.bool = ...,
-        most_calls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "leaving", b"leaving", "most_calls", b"most_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "leaving", b"leaving"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,7 +132,9 @@ class Call(_message.Message):
     """
     @_builtins.property
     def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metadatum]:
-        """The caller's metadata, its credential included, by gRPC's own rules for keys and values."""
+        """The caller's metadata, its credential included. Against the rules of gRPC for keys and values, see
+        Metadatum, it is answered with INVALID_ARGUMENT (REQUEST_MALFORMED).
+        """
 
     def __init__(
         self,

@@ -55,11 +55,11 @@ class RelayServicer:
     def Exchange(self, request_iterator, context):
         """Exchange carries calls one way and their answers the other, in whatever order they are ready.
 
-        The first frame of the answers has no answer: it says that the stream is open. A stream that is full
-        (see most_calls) is not read from until there is room. A frame that breaks a rule below ends the stream
-        with INVALID_ARGUMENT; when the stream ends, however it does, all its calls are cancelled. Other errors:
-        UNIMPLEMENTED (the service runs without a relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there
-        are too many streams).
+        The first frame of the answers is empty: it says that the stream is open. Who has 1,024 calls unanswered
+        on a stream, or does not read their answers, is not read from until there is room. A frame that cannot be
+        decoded, or that gives two calls one id, ends the stream with INVALID_ARGUMENT. When the stream ends,
+        however it does, all its calls are cancelled. Other errors: UNIMPLEMENTED (the service runs without a
+        relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there are too many streams).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,11 +42,11 @@ class RelayStub:
     Exchange: _grpc.StreamStreamMultiCallable[_relay_pb2.ExchangeRequest, _relay_pb2.ExchangeResponse]
     """Exchange carries calls one way and their answers the other, in whatever order they are ready.
 
-    The first frame of the answers has no answer: it says that the stream is open. A stream that is full
-    (see most_calls) is not read from until there is room. A frame that breaks a rule below ends the stream
-    with INVALID_ARGUMENT; when the stream ends, however it does, all its calls are cancelled. Other errors:
-    UNIMPLEMENTED (the service runs without a relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there
-    are too many streams).
+    The first frame of the answers is empty: it says that the stream is open. Who has 1,024 calls unanswered
+    on a stream, or does not read their answers, is not read from until there is room. A frame that cannot be
+    decoded, or that gives two calls one id, ends the stream with INVALID_ARGUMENT. When the stream ends,
+    however it does, all its calls are cancelled. Other errors: UNIMPLEMENTED (the service runs without a
+    relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there are too many streams).
     """
 
 @_typing.type_check_only
@@ -61,11 +61,11 @@ class RelayAsyncStub(RelayStub):
     Exchange: _aio.StreamStreamMultiCallable[_relay_pb2.ExchangeRequest, _relay_pb2.ExchangeResponse]  # type: ignore[assignment]
     """Exchange carries calls one way and their answers the other, in whatever order they are ready.
 
-    The first frame of the answers has no answer: it says that the stream is open. A stream that is full
-    (see most_calls) is not read from until there is room. A frame that breaks a rule below ends the stream
-    with INVALID_ARGUMENT; when the stream ends, however it does, all its calls are cancelled. Other errors:
-    UNIMPLEMENTED (the service runs without a relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there
-    are too many streams).
+    The first frame of the answers is empty: it says that the stream is open. Who has 1,024 calls unanswered
+    on a stream, or does not read their answers, is not read from until there is room. A frame that cannot be
+    decoded, or that gives two calls one id, ends the stream with INVALID_ARGUMENT. When the stream ends,
+    however it does, all its calls are cancelled. Other errors: UNIMPLEMENTED (the service runs without a
+    relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there are too many streams).
     """
 
 class RelayServicer(metaclass=_abc_1.ABCMeta):
@@ -83,11 +83,11 @@ class RelayServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_relay_pb2.ExchangeResponse], _abc.AsyncIterator[_relay_pb2.ExchangeResponse]]:
         """Exchange carries calls one way and their answers the other, in whatever order they are ready.
 
-        The first frame of the answers has no answer: it says that the stream is open. A stream that is full
-        (see most_calls) is not read from until there is room. A frame that breaks a rule below ends the stream
-        with INVALID_ARGUMENT; when the stream ends, however it does, all its calls are cancelled. Other errors:
-        UNIMPLEMENTED (the service runs without a relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there
-        are too many streams).
+        The first frame of the answers is empty: it says that the stream is open. Who has 1,024 calls unanswered
+        on a stream, or does not read their answers, is not read from until there is room. A frame that cannot be
+        decoded, or that gives two calls one id, ends the stream with INVALID_ARGUMENT. When the stream ends,
+        however it does, all its calls are cancelled. Other errors: UNIMPLEMENTED (the service runs without a
+        relay), UNAVAILABLE (it is stopping), RESOURCE_EXHAUSTED (there are too many streams).
         """
 
 def add_RelayServicer_to_server(servicer: RelayServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""The relay's end at the edge: `client` ▸ `connection` ▸ `stream` ▸ the service, many calls on one stream."""

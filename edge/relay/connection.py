@@ -1,0 +1,157 @@
+"""Owns that there is a stream to the service: opens one, and the next when it ends or the service leaves.
+
+Before it: `client` needs a stream for a call. After it: `stream`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from enum import Enum
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+import structlog
+
+from edge.relay.stream import Exchange, Stream
+from tenantrooms_client.errors import DeadlineExceeded, Unavailable
+
+PATIENCE_SECONDS: Final = 0.5
+"""How long a call waits for a stream before it is told that nobody is there."""
+
+_OPEN_SECONDS: Final = 2.0
+_SECONDS_WITHOUT: Final = 10.0
+_SHORTEST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 0.25
+_STEADY_SECONDS: Final = 1.0
+
+# Nobody has answered; any other code is a refusal.
+_NOBODY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+
+_log = structlog.get_logger(__name__)
+
+
+class _Opened(Enum):
+    """How it went to open a stream."""
+
+    OPEN = "open"
+    NOBODY = "nobody"
+    REFUSED = "refused"
+
+
+class Connection:
+    """Keeps one stream open inside `async with`, or knows that the service has no relay for this edge.
+
+    Args:
+        start: starts an exchange with the service, on whichever channel is in use then.
+        patience: seconds that a call waits for a stream at most.
+    """
+
+    def __init__(self, start: Callable[[], Exchange], patience: float = PATIENCE_SECONDS) -> None:
+        self._start = start
+        self._patience = patience
+        self._stream: Stream | None = None
+        self._known = asyncio.Event()  # that there is a stream, or that the relay is refused
+        self._lost = asyncio.Event()
+        self._streams: dict[Stream, asyncio.Task[None]] = {}  # also those that end, and what waits for that
+        self._last: _Opened | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._keeping = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+        for stream in list(self._streams):
+            await stream.close()
+
+    async def stream(self, deadline: float) -> Stream | None:
+        """A stream that takes calls; None if the service has refused one lately.
+
+        Raises:
+            Unavailable: there is none, and soon enough none has come.
+            DeadlineExceeded: the same, and `deadline` (by the event loop's clock) has passed.
+        """
+        if not self._known.is_set():
+            enough = asyncio.get_running_loop().time() + self._patience
+            try:
+                async with asyncio.timeout_at(min(enough, deadline)):
+                    await self._known.wait()
+            except TimeoutError:
+                if deadline < enough:
+                    raise DeadlineExceeded(
+                        grpc.StatusCode.DEADLINE_EXCEEDED, None, "Deadline Exceeded"
+                    ) from None
+                raise Unavailable(grpc.StatusCode.UNAVAILABLE, None, "The service is not there") from None
+        return self._stream
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = _SHORTEST_PAUSE
+        while True:
+            began = loop.time()
+            opened = await self._open()
+            if opened is _Opened.OPEN:
+                await self._lost.wait()
+                if loop.time() - began > _STEADY_SECONDS:
+                    pause = _SHORTEST_PAUSE
+                    continue
+            if opened is _Opened.REFUSED:
+                await asyncio.sleep(_SECONDS_WITHOUT)
+            else:
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - it keeps no secret
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _open(self) -> _Opened:
+        stream: Stream | None = None
+        code = None
+        try:
+            stream = Stream(self._start(), self._lose)
+            async with asyncio.timeout(_OPEN_SECONDS):
+                opened = _Opened.OPEN if await stream.open() else _Opened.REFUSED
+        except grpc.aio.AioRpcError as error:
+            code = error.code().name
+            opened = _Opened.NOBODY if error.code() in _NOBODY else _Opened.REFUSED
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            opened = _Opened.NOBODY  # the channel was closed under it
+        except Exception as error:  # noqa: BLE001 - whatever it is, calls go on without the relay
+            code = type(error).__qualname__
+            opened = _Opened.REFUSED
+        if opened is _Opened.OPEN and stream is not None:
+            self._take_up(stream)
+        else:
+            if stream is not None:
+                await stream.close()
+            if opened is _Opened.REFUSED:
+                self._known.set()
+            else:
+                self._known.clear()
+        if opened is not self._last:
+            self._last = opened
+            _log.info("relay_changed", state=opened.value, code=code)
+        return opened
+
+    def _take_up(self, stream: Stream) -> None:
+        self._stream = stream
+        self._lost.clear()
+        self._known.set()
+        ending = asyncio.create_task(stream.over())
+        self._streams[stream] = ending
+        ending.add_done_callback(lambda _: self._streams.pop(stream, None))
+
+    def _lose(self) -> None:
+        self._stream = None
+        self._known.clear()
+        self._lost.set()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,1 @@
+"""The relay: many calls on one stream. `servicer` ▸ `stream` ▸ `calls`, and back through `outbox`."""

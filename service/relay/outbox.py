@@ -1,0 +1,91 @@
+"""Owns the answers of one relay stream that wait to be sent, and how they are put into frames.
+
+Step before: `service.relay.stream` has an answer. Step after: the frame goes to the edge.
+"""
+
+from collections import deque
+from typing import Final
+
+from service.relay.calls import Outcome
+from tenantrooms.relay.v1 import relay_pb2 as pb
+
+PIECE_BYTES: Final = 256 * 1024
+"""The most that a frame has of one answer, so that a large one does not hold up the small."""
+
+FRAME_BYTES: Final = 1024 * 1024
+"""From here on a frame takes no further answer; so it ends below this and one piece more."""
+
+_SMALL_CHANGE: Final = 64
+"""What an answer takes beside its own bytes, about."""
+
+
+class _Waiting:
+    """An answer that is not wholly sent."""
+
+    __slots__ = ("call_id", "outcome", "sent")
+
+    def __init__(self, call_id: int, outcome: Outcome) -> None:
+        self.call_id = call_id
+        self.outcome: Outcome | None = outcome  # None: taken back
+        self.sent = 0
+
+
+class Outbox:
+    """The answers that wait, in the order in which they came.
+
+    Attributes:
+        unsent: the bytes of all of them.
+    """
+
+    def __init__(self) -> None:
+        self._queue: deque[_Waiting] = deque()
+        self._waiting: dict[int, _Waiting] = {}
+        self.unsent = 0
+
+    def put(self, call_id: int, outcome: Outcome) -> None:
+        """Adds the answer to a call, which has none here."""
+        waiting = self._waiting[call_id] = _Waiting(call_id, outcome)
+        self._queue.append(waiting)
+        self.unsent += len(outcome.answer)
+
+    def take_back(self, call_id: int) -> bool:
+        """Forgets the rest of an answer; False where there is none."""
+        waiting = self._waiting.pop(call_id, None)
+        if waiting is None or waiting.outcome is None:
+            return False
+        self.unsent -= len(waiting.outcome.answer) - waiting.sent
+        waiting.outcome = None  # its place in the queue is skipped when it comes up
+        return True
+
+    def frame(self) -> tuple[list[pb.Answer], list[int]]:
+        """What goes out next, and the ids of the calls whose answers are complete with it."""
+        answers: list[pb.Answer] = []
+        complete: list[int] = []
+        size = 0
+        for _ in range(len(self._queue)):  # so at most one piece of each
+            if size >= FRAME_BYTES:
+                break
+            waiting = self._queue.popleft()
+            outcome = waiting.outcome
+            if outcome is None:
+                continue
+            piece = outcome.answer
+            if len(piece) > PIECE_BYTES:
+                piece = piece[waiting.sent : waiting.sent + PIECE_BYTES]
+                waiting.sent += len(piece)
+                if waiting.sent < len(outcome.answer):
+                    answers.append(pb.Answer(id=waiting.call_id, response=piece, more=True))
+                    self._queue.append(waiting)
+                    self.unsent -= len(piece)
+                    size += len(piece)
+                    continue
+            answers.append(
+                pb.Answer(
+                    id=waiting.call_id, response=piece, status=outcome.status, request_id=outcome.request_id
+                )
+            )
+            del self._waiting[waiting.call_id]
+            complete.append(waiting.call_id)
+            self.unsent -= len(piece)
+            size += len(piece) + len(outcome.status) + _SMALL_CHANGE
+        return answers, complete

@@ -1,0 +1,58 @@
+"""Owns the relay's rpc: who may open a stream, how many there are, and that they end when the service stops.
+
+Step before: `service.error_boundary`, as for every rpc. Step after: `service.relay.stream`. A stream needs no
+credential and has no rights; each call on it authenticates by itself (docs/adr/0012).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+import grpc
+
+from service.relay.calls import RelayedCalls
+from service.relay.stream import Stream
+from tenantrooms.relay.v1 import relay_pb2 as pb
+from tenantrooms.relay.v1.relay_pb2_grpc import RelayServicer
+
+MOST_STREAMS: Final = 256
+"""Streams at a time. Each worker of an edge has one, and two for a moment when it changes over; one that gets
+none makes unary calls."""
+
+
+class Relay(RelayServicer):
+    """The rpc of `tenantrooms.relay.v1.Relay`.
+
+    Args:
+        calls: serves what comes on the streams.
+    """
+
+    def __init__(self, calls: RelayedCalls) -> None:
+        self._calls = calls
+        self._streams: set[Stream] = set()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """From now on there are no new streams; those that there are end as soon as all is answered."""
+        self._leaving = True
+        for stream in self._streams:
+            stream.leave()
+
+    async def Exchange(
+        self,
+        request_iterator: AsyncIterator[pb.ExchangeRequest],
+        context: "grpc.aio.ServicerContext[Any, Any]",
+    ) -> AsyncIterator[pb.ExchangeResponse]:
+        """One stream."""
+        if self._leaving:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "The service is stopping")
+        if len(self._streams) >= MOST_STREAMS:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many streams")
+        stream = Stream(self._calls, context)
+        self._streams.add(stream)
+        try:
+            async with aclosing(stream.frames(request_iterator)) as frames:
+                async for frame in frames:
+                    yield frame
+        finally:
+            self._streams.discard(stream)

@@ -1,0 +1,234 @@
+"""Owns one relay stream: its calls, each in a task and a context of its own, until its last answer is sent.
+
+Step before: `service.relay.servicer` has accepted the stream. Step after: `service.relay.calls` serves each
+call, and `service.relay.outbox` holds the answers until they are sent.
+
+What a stream can hold is bounded. Who sends more calls than are answered, or does not read the answers, is
+not read from; and as every call has a deadline, also for being sent, what is held goes away by itself.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextvars import Context as ContextVariables
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from grpc import StatusCode
+
+from service import errors
+from service.error_boundary import status_of
+from service.relay.calls import Outcome, RelayedCalls, failure
+from service.relay.outbox import Outbox
+from service.rpc_types import Context
+from tenantrooms.relay.v1 import relay_pb2 as pb
+
+METHODS: Final[Mapping[int, str]] = {
+    pb.METHOD_LIST_ROOMS: "/tenantrooms.v1.TenantRooms/ListRooms",
+    pb.METHOD_GET_ROOM: "/tenantrooms.v1.TenantRooms/GetRoom",
+}
+"""The rpc that each of the relay's methods stands for."""
+
+MOST_CALLS: Final = 1_024
+"""Calls of one stream that are read and not yet wholly answered; at so many, no more are read."""
+
+MOST_UNSENT_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of answers that wait to be sent; at so many, no more calls are read."""
+
+MOST_MILLISECONDS: Final = 300_000
+"""The longest time of a call, which is also the most that the edge may be set to."""
+
+_TIME_IS_UP: Final = failure(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+_NO_SUCH_RPC: Final = failure(StatusCode.UNIMPLEMENTED, "Method not found!")
+_MALFORMED: Final = Outcome(b"", status_of(errors.RequestMalformed()).SerializeToString())
+_UNEXPECTED: Final = Outcome(b"", status_of(errors.Unexpected()).SerializeToString())
+
+# gRPC's own rules, which it keeps for the metadata of a unary call.
+_KEY: Final = re.compile(r"[0-9a-z_.-]+")
+_TEXT: Final = re.compile(rb"[ -~]*")
+
+_log = structlog.get_logger(__name__)
+
+
+class _Call:
+    """A call that is not wholly answered."""
+
+    __slots__ = ("expired", "left", "task", "timer")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Outcome] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.expired = False
+        self.left = False
+
+
+class Stream:
+    """One stream.
+
+    Args:
+        calls: serves each call.
+        context: the stream's own.
+    """
+
+    def __init__(self, calls: RelayedCalls, context: Context) -> None:
+        self._relayed_calls = calls
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[int, _Call] = {}
+        self._outbox = Outbox()
+        self._to_send = asyncio.Event()
+        self._room = asyncio.Event()
+        self._all_read = False
+        self._failure: Exception | None = None
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Asks the other side to send no more; what it has sent is still answered."""
+        self._leaving = True
+        self._to_send.set()
+
+    async def frames(
+        self, requests: AsyncIterator[pb.ExchangeRequest]
+    ) -> AsyncGenerator[pb.ExchangeResponse, None]:
+        """Serves the calls in these frames and gives the frames with the answers, until all is answered.
+
+        Raises:
+            RequestMalformed: the other side breaks the rules of the stream.
+            Exception: whatever `requests` raises.
+        """
+        reader = asyncio.create_task(self._read(requests))
+        try:
+            yield pb.ExchangeResponse()
+            said_leaving = False
+            while self._failure is None:
+                answers, complete = self._outbox.frame()
+                say_leaving = self._leaving and not said_leaving
+                if answers or say_leaving:
+                    for call_id in complete:
+                        self._forget(call_id)
+                    self._room.set()
+                    said_leaving = self._leaving
+                    yield pb.ExchangeResponse(answers=answers, leaving=say_leaving)
+                elif self._all_read and not self._calls:
+                    return
+                else:
+                    self._to_send.clear()
+                    await self._to_send.wait()
+            raise self._failure
+        finally:
+            await self._end(reader)
+
+    async def _read(self, requests: AsyncIterator[pb.ExchangeRequest]) -> None:
+        try:
+            async for frame in requests:
+                for call_id in frame.cancelled:
+                    self._cancel(call_id)
+                for call in frame.calls:
+                    while len(self._calls) >= MOST_CALLS or self._outbox.unsent >= MOST_UNSENT_BYTES:
+                        self._room.clear()
+                        await self._room.wait()
+                    self._begin(call)
+        except Exception as error:  # noqa: BLE001 (whoever writes the frames raises it)
+            self._fail(error)
+        finally:
+            self._all_read = True
+            self._to_send.set()
+
+    def _begin(self, call: pb.Call) -> None:
+        if call.id in self._calls:
+            raise errors.RequestMalformed("a call with the id of another")
+        begun = self._calls[call.id] = _Call()
+        method = METHODS.get(call.method)
+        metadata = _metadata_of(call)
+        if method is None or metadata is None or not call.milliseconds_left:
+            refusal = _NO_SUCH_RPC if method is None else _MALFORMED if metadata is None else _TIME_IS_UP
+            self._answer(call.id, refusal)
+            return
+        seconds = min(call.milliseconds_left, MOST_MILLISECONDS) / 1000
+        begun.timer = self._loop.call_later(seconds, self._expire, call.id, begun)
+        begun.task = self._loop.create_task(
+            self._relayed_calls.serve(
+                method, metadata, call.request, self._loop.time() + seconds, self._context
+            ),
+            context=ContextVariables(),  # empty: nothing of another call or of the stream is in it
+        )
+        begun.task.add_done_callback(partial(self._settle, call.id, begun))
+
+    def _settle(self, call_id: int, call: _Call, task: "asyncio.Task[Outcome]") -> None:
+        try:
+            if call.left:
+                self._forget(call_id)
+            else:
+                self._answer(call_id, _TIME_IS_UP if call.expired else _outcome_of(task))
+        except Exception as error:  # noqa: BLE001 (the stream ends by it; unheard, it would stand still)
+            self._fail(error)
+
+    def _expire(self, call_id: int, call: _Call) -> None:
+        call.expired = True
+        if self._outbox.take_back(call_id):
+            self._answer(call_id, _TIME_IS_UP)
+        elif call.task is not None:
+            call.task.cancel()
+
+    def _cancel(self, call_id: int) -> None:
+        call = self._calls.get(call_id)
+        if call is None or call.left:
+            return
+        call.left = True
+        if self._outbox.take_back(call_id):
+            self._forget(call_id)
+        elif call.task is not None:
+            call.task.cancel()
+
+    def _answer(self, call_id: int, outcome: Outcome) -> None:
+        self._outbox.put(call_id, outcome)
+        self._to_send.set()
+
+    def _forget(self, call_id: int) -> None:
+        call = self._calls.pop(call_id)
+        if call.timer is not None:
+            call.timer.cancel()
+        self._room.set()
+        self._to_send.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._to_send.set()
+
+    async def _end(self, reader: "asyncio.Task[None]") -> None:
+        """Cancels all that is under way; nobody is left to be answered."""
+        reader.cancel()
+        tasks: list[asyncio.Task[Any]] = [reader]
+        for call in self._calls.values():
+            call.left = True
+            if call.timer is not None:
+                call.timer.cancel()
+            if call.task is not None and not call.task.done():
+                call.task.cancel()
+                tasks.append(call.task)
+        await asyncio.wait(tasks)
+
+
+def _outcome_of(task: "asyncio.Task[Outcome]") -> Outcome:
+    if not task.cancelled() and (error := task.exception()) is None:
+        return task.result()
+    # Nothing passes the error boundary; should something do so all the same, the caller is told no more.
+    _log.error("a relayed call failed unseen", exc_info=None if task.cancelled() else error)
+    return _UNEXPECTED
+
+
+def _metadata_of(call: pb.Call) -> list[tuple[str, str | bytes]] | None:
+    """The call's metadata as gRPC gives it; None where gRPC would not let it pass."""
+    metadata: list[tuple[str, str | bytes]] = []
+    for pair in call.metadata:
+        key, value = pair.key, pair.value
+        if _KEY.fullmatch(key) is None:
+            return None
+        if key.endswith("-bin"):
+            metadata.append((key, value))
+        elif _TEXT.fullmatch(value) is not None:
+            metadata.append((key, value.decode("ascii")))
+        else:
+            return None
+    return metadata
