@@ -81,7 +81,7 @@ async def test_a_refusal_of_any_shape_is_the_answer() -> None:
         await context.abort(StatusCode.ABORTED, "no", (("x-request-id", "mine"),))
 
     for shape in (grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler):
-        rpcs = {LIST_ROOMS: shape(cast(Any, refuse))}
+        rpcs: dict[str, Handler] = {LIST_ROOMS: shape(cast(Any, refuse))}
         outcome = await served(RelayedCalls([], rpcs))
         assert (outcome.code, outcome.details, outcome.request_id) == (StatusCode.ABORTED, "no", "mine")
 
