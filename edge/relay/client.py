@@ -58,6 +58,10 @@ class RelayClient:
         self._timeout = timeout
         self._places = asyncio.Semaphore(MOST_CALLS)
 
+    def renew(self) -> None:
+        """Changes over to a new stream, for when another channel is in use from now on. No call is lost."""
+        self._connection.renew()
+
     async def list_rooms_page(
         self, *, page_size: int, page_token: str, token: str | None, timeout: float | None, metadata: Metadata
     ) -> ListRoomsResponse:

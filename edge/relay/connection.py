@@ -90,6 +90,11 @@ class Connection:
                 raise Unavailable(grpc.StatusCode.UNAVAILABLE, None, "The service is not there") from None
         return self._stream
 
+    def renew(self) -> None:
+        """Changes over to a new stream, for when `start` has another channel from now on. No call is lost."""
+        if self._stream is not None:
+            self._stream.leave()
+
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         pause = _SHORTEST_PAUSE

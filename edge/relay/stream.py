@@ -131,6 +131,17 @@ class Stream:
         self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
         return True
 
+    def leave(self) -> None:
+        """Sends no more and half-closes. Calls that were sent are still answered; the others are told."""
+        if not self.takes_calls:
+            return
+        self.takes_calls = False
+        while self._unsent:
+            if (waiting := self._waiting.pop(self._unsent.popleft(), None)) is not None:
+                waiting.end(StreamOverError(sent=False))
+        self._to_send.set()
+        self._on_leaving()
+
     async def over(self) -> None:
         """Waits until the last answer has come, or the stream has broken."""
         await asyncio.wait(self._tasks)
@@ -221,11 +232,11 @@ class Stream:
                 for answer in frame.answers:
                     self._take(answer)
                 if frame.leaving:
-                    self._leave()
+                    self.leave()
         except Exception as error:  # noqa: BLE001 - whatever it is, the stream is of no more use
             self._broken(error)
         finally:
-            self._leave()
+            self.leave()
             while self._waiting:
                 self._waiting.popitem()[1].end(StreamOverError(sent=True))
             self._exchange.cancel()
@@ -250,16 +261,6 @@ class Stream:
             outcome = b"".join(waiting.pieces)
         del self._waiting[answer.id]
         waiting.end(outcome)
-
-    def _leave(self) -> None:
-        if not self.takes_calls:
-            return
-        self.takes_calls = False
-        while self._unsent:
-            if (waiting := self._waiting.pop(self._unsent.popleft(), None)) is not None:
-                waiting.end(StreamOverError(sent=False))
-        self._to_send.set()
-        self._on_leaving()
 
     def _broken(self, error: Exception) -> None:
         if isinstance(error, grpc.aio.AioRpcError):

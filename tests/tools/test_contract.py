@@ -18,6 +18,7 @@ from tools.contract.tree import ContractTree
 REPOSITORY = ContractTree.of_repository()
 ROOMS = "tenantrooms/v1/tenant_rooms.proto"
 REASONS = "tenantrooms/v1/error_reason.proto"
+RELAY = "tenantrooms/relay/v1/relay.proto"
 
 Edit = Callable[..., None]
 
@@ -99,6 +100,15 @@ def test_a_change_that_breaks_callers_is_refused(tree: ContractTree, edit: Edit,
     file, old, new, named = BREAKS[change]
     edit(old, new, file)
     assert named in failing(tree, "breaking")["breaking"]
+
+
+def test_the_relay_is_linted_and_may_change_as_nobody_is_promised_anything_about_it(
+    tree: ContractTree, edit: Edit
+) -> None:
+    edit("bool leaving = 2;", "bool leaving = 9;", RELAY)
+    assert failing(tree, "lint", "breaking") == {}
+    edit("  // The call's.\n", "", RELAY)
+    assert "comment" in failing(tree, "lint", "breaking")["lint"]
 
 
 def test_a_removed_proto_is_refused(tree: ContractTree) -> None:

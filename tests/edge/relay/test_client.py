@@ -325,6 +325,56 @@ async def test_a_service_that_leaves_answers_what_it_has_and_gets_nothing_more(
     assert not leaving.has_calls
 
 
+async def test_a_change_of_channels_loses_no_call(unary: FakeClient) -> None:
+    async with (
+        FakeRelay() as old,
+        FakeRelay() as new,
+        open_channel(old.address, None) as first,
+        open_channel(new.address, None) as second,
+    ):
+        channel = first
+
+        def start() -> Any:
+            return exchanges(channel)()
+
+        async with open_relay(start, unary, 10.0) as client:
+            before = asking(client, "before")
+            stream = await old.stream()
+            call = await stream.call()
+            channel = second
+            client.renew()
+            after = asking(client, "after")
+            following = await new.stream()
+            following.answer(await following.call(), response("after"))
+            assert (await after).room.name == "after"
+            await stream.half_closed.wait()
+            stream.answer(call, response("before"))
+            assert (await before).room.name == "before"
+        assert (old.opened, new.opened) == (1, 1)
+    assert unary.calls == []
+
+
+async def test_a_channel_that_is_closed_under_its_stream_is_a_stream_that_breaks(
+    relay: FakeRelay, unary: FakeClient
+) -> None:
+    channel = first = open_channel(relay.address, None)
+
+    def start() -> Any:
+        return exchanges(channel)()
+
+    async with (
+        open_channel(relay.address, None) as second,
+        open_relay(start, unary, 10.0) as client,
+    ):
+        asked = asking(client, "a")
+        await (await relay.stream()).call()
+        channel = second
+        await first.close()
+        stream = await relay.stream()
+        stream.answer(await stream.call(), response("a"))
+        assert (await asked).room.name == "a"
+
+
 async def test_a_call_without_a_stream_fails_soon_and_not_when_the_service_is_back_in_time(
     unary: FakeClient,
 ) -> None:

@@ -222,6 +222,24 @@ async def test_an_auth_service_is_asked_the_same_by_either_door(
     assert questions[0]["request_path"] == "/livekit/rooms/own%20%2F%202"
 
 
+async def test_an_operators_read_is_recorded_alike_by_either_door(
+    tmp_path: Path, livekit: LiveKitDouble
+) -> None:
+    log = tmp_path / "audit.log"
+    async with service(tmp_path, livekit, **CLOSED, TENANTROOMS_AUDIT_LOG=str(log)) as doors:
+        metadata = [*bearer(OPERATOR), ("x-request-id", "mine")]
+        await doors.both(GET_ROOM, room("own"), metadata)
+        await doors.both(GET_ROOM, room("absent", "acme"), metadata)
+        await doors.both(LIST_ROOMS, b"", metadata)
+        await doors.both(LIST_ROOMS, b"", bearer(ACME))
+    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert len(records) == 6
+    for record in records:
+        del record["timestamp"]
+    assert records[::2] == records[1::2]
+    assert {record["request_id"] for record in records} == {"mine"}
+
+
 async def test_many_tenants_on_one_stream_see_their_own_rooms_only(
     tmp_path: Path, livekit_double: LiveKitDouble
 ) -> None:
