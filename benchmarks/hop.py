@@ -4,8 +4,8 @@
 
 The service side is a process with the real error boundary, authentication, servicer and use cases, in front
 of rooms in memory; the other side is a process with the edge's clients and nothing in front of them. Every
-answer is checked. Prints one table: calls per second, the middle time of a call, and the CPU time of each side
-per call, as medians over the rounds.
+answer is checked. Prints one table: calls per second, the middle time of a call, and the CPU time of each
+side per call, as medians over the rounds.
 """
 
 import argparse
