@@ -61,6 +61,9 @@ _OPTIONS: Final[Sequence[tuple[str, int]]] = (
 # How long a client gets to hear that the service is leaving before its calls are refused.
 _ANNOUNCE_SECONDS: Final = 0.5
 
+# How long a relay stream takes calls where connections end by age.
+_STREAM_SECONDS: Final = 10.0
+
 _log = structlog.get_logger(__name__)
 
 
@@ -182,18 +185,17 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
                 tls.show(new.grpc_certificates)
 
         interceptors = [ErrorBoundary(RequestIds()), authentication, AuditInterceptor(audit_log)]
+        age = settings.grpc_max_connection_age_seconds
+        # A stream stays on its connection, so where connections end by age, streams end sooner still: each
+        # within the time that calls under way have then.
+        stream_seconds = None if age is None else min(age, _STREAM_SECONDS)
+        grace = _longest_call_seconds(settings) + (stream_seconds or 0)
         server = grpc.aio.server(
-            interceptors=interceptors,
-            options=[
-                *_OPTIONS,
-                *connection_options(
-                    settings.grpc_max_connection_age_seconds, _longest_call_seconds(settings)
-                ),
-            ],
+            interceptors=interceptors, options=[*_OPTIONS, *connection_options(age, grace)]
         )
         servicer = Servicer(Rooms(directory, settings.list_consistency))
         add_TenantRoomsServicer_to_server(servicer, server)
-        relay = Relay(RelayedCalls(interceptors, handlers_of(servicer)))
+        relay = Relay(RelayedCalls(interceptors, handlers_of(servicer)), stream_seconds)
         if settings.relay:
             add_RelayServicer_to_server(relay, server)
         health = Health(("", SERVICE_NAME))

@@ -25,10 +25,12 @@ class Relay(RelayServicer):
 
     Args:
         calls: serves what comes on the streams.
+        stream_seconds: how long one stream takes calls; None is for as long as the edge likes.
     """
 
-    def __init__(self, calls: RelayedCalls) -> None:
+    def __init__(self, calls: RelayedCalls, stream_seconds: float | None = None) -> None:
         self._calls = calls
+        self._stream_seconds = stream_seconds
         self._streams: set[Stream] = set()
         self._leaving = False
 
@@ -48,7 +50,7 @@ class Relay(RelayServicer):
             await context.abort(grpc.StatusCode.UNAVAILABLE, "The service is stopping")
         if len(self._streams) >= MOST_STREAMS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many streams")
-        stream = Stream(self._calls, context)
+        stream = Stream(self._calls, context, self._stream_seconds)
         self._streams.add(stream)
         try:
             async with aclosing(stream.frames(request_iterator)) as frames:

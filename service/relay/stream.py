@@ -69,11 +69,13 @@ class Stream:
     Args:
         calls: serves each call.
         context: the stream's own.
+        seconds: after this the other side is asked to go on with another stream; None never asks.
     """
 
-    def __init__(self, calls: RelayedCalls, context: Context) -> None:
+    def __init__(self, calls: RelayedCalls, context: Context, seconds: float | None) -> None:
         self._relayed_calls = calls
         self._context = context
+        self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, _Call] = {}
         self._outbox = Outbox()
@@ -98,6 +100,7 @@ class Stream:
             Exception: whatever `requests` raises.
         """
         reader = asyncio.create_task(self._read(requests))
+        aging = None if self._seconds is None else self._loop.call_later(self._seconds, self.leave)
         try:
             yield pb.ExchangeResponse()
             said_leaving = False
@@ -117,6 +120,8 @@ class Stream:
                     await self._to_send.wait()
             raise self._failure
         finally:
+            if aging is not None:
+                aging.cancel()
             await self._end(reader)
 
     async def _read(self, requests: AsyncIterator[pb.ExchangeRequest]) -> None:

@@ -6,6 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from edge.relay.client import open_relay
+from edge.relay.stream import Exchange
+from service.server import running_server
+from service.settings import load
+from tenantrooms.relay.v1.relay_pb2_grpc import RelayStub
+from tenantrooms_client import TenantRoomsClient
+from tenantrooms_client.channel import open_channel
 from tests.edge.edge_process import eventually
 from tests.end_to_end.callers import ACME, GLOBEX, Callers
 from tests.end_to_end.conftest import running
@@ -92,3 +99,31 @@ async def test_a_service_that_is_killed_is_503_until_another_is_there(
         await callers.stack.service.start()
         await until(callers, 404)
         assert (await callers.rest_room("foreign", ACME)).status == 404
+
+
+async def test_connections_that_end_by_age_cost_no_call(livekit: LiveKitDouble, tmp_path: Path) -> None:
+    settings = load(
+        {
+            "TENANTROOMS_GRPC_LISTEN": f"unix:{tmp_path}/s",
+            "TENANTROOMS_GRPC_MAX_CONNECTION_AGE_SECONDS": "1",
+            "LIVEKIT_URL": livekit.ws_url,
+            "LIVEKIT_API_KEY": livekit.api_key,
+            "LIVEKIT_API_SECRET": livekit.api_secret,
+        }
+    )
+    opened = 0
+
+    def start() -> Exchange:
+        nonlocal opened
+        opened += 1
+        return RelayStub(channel).Exchange()
+
+    async with (
+        running_server(settings),
+        TenantRoomsClient("unix:/no/such/socket") as unary,
+        open_channel(settings.grpc_listen, None) as channel,
+        open_relay(start, unary, 10.0) as client,
+    ):
+        while opened < 4:
+            details = await client.get_room("own", token=None, timeout=10.0, metadata=())
+            assert details.room.name == "own"

@@ -86,10 +86,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(behaviour: Callable[[Any, Context], Awaitable[Any]]) -> AsyncIterator[Served]:
+async def serving(
+    behaviour: Callable[[Any, Context], Awaitable[Any]], stream_seconds: float | None = None
+) -> AsyncIterator[Served]:
     door = AuthenticationInterceptor(Authenticator([SECRETS], required=True))
     interceptors = [ErrorBoundary(RequestIds()), door]
-    relay = Relay(RelayedCalls(interceptors, handlers_of(Scripted(behaviour))))
+    relay = Relay(RelayedCalls(interceptors, handlers_of(Scripted(behaviour))), stream_seconds)
     server = grpc.aio.server(
         interceptors=interceptors, options=[("grpc.max_receive_message_length", 64 * 1024)]
     )
@@ -518,6 +520,20 @@ async def test_a_service_that_leaves_answers_what_was_sent_and_then_ends_its_str
         async with asyncio.timeout(10):
             await stopping
     assert gate.cancelled == set()
+
+
+async def test_a_stream_of_age_ends_as_soon_as_what_was_sent_is_answered_and_another_is_taken(
+    gate: Gate,
+) -> None:
+    async with serving(gate, 0.05) as served, relaying(served.channel) as caller:
+        await caller.send(room("a", 1))
+        assert (await caller.frame()).leaving
+        await caller.exchange.done_writing()
+        gate.let("a")
+        assert (await caller.answer()).id == 1
+        assert await ended(caller) is StatusCode.OK
+        async with relaying(served.channel):
+            pass
 
 
 async def test_a_service_that_leaves_takes_no_new_stream(gate: Gate) -> None:

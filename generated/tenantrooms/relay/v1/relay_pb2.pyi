@@ -88,8 +88,8 @@ class ExchangeResponse(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
     leaving: _builtins.bool
-    """Whether the service is stopping: send no further calls here and half-close. Calls that were sent are
-    still answered; then the stream ends.
+    """Whether the service wants this stream to end, as it is stopping or as connections end by age: send no
+    further calls here and half-close. Calls that were sent are still answered; then the stream ends.
     """
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]:
