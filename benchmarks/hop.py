@@ -150,7 +150,7 @@ async def served() -> AsyncIterator[tuple[str, int]]:
             sys.executable, "-m", "benchmarks.hop", "--serve", address
         )
         try:
-            async with open_channel(address, None) as channel:
+            async with open_channel(address, None, None) as channel:
                 await asyncio.wait_for(channel.channel_ready(), 20)
             yield address, process.pid
         finally:
@@ -164,7 +164,7 @@ async def compare(seconds: float, rounds: int) -> None:
     async with (
         served() as (address, pid),
         TenantRoomsClient(address) as unary,
-        open_channel(address, None) as channel,
+        open_channel(address, None, None) as channel,
         open_relay(RelayStub(channel).Exchange, unary, 10.0) as relay,
     ):
         ways: dict[str, RoomsClient] = {"unary": unary, "relay": relay}

@@ -21,12 +21,14 @@ class FakeStream:
     """One stream that an edge has opened.
 
     Attributes:
+        client: whom the edge's certificate names, if it shows one.
         frames: how many frames with calls have come.
         half_closed: set when the edge sends no more.
         ended: set when the stream is over.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: str) -> None:
+        self.client = client
         self.frames = 0
         self.half_closed = asyncio.Event()
         self.ended = asyncio.Event()
@@ -94,12 +96,18 @@ class FakeRelay(RelayServicer):
         opened: how many streams there were.
     """
 
-    def __init__(self, address: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None
+    ) -> None:
         self._server = grpc.aio.server(
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 64 * 1024)]
         )
         add_RelayServicer_to_server(self, self._server)
-        self.address = f"127.0.0.1:{self._server.add_insecure_port(address)}"
+        if credentials is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
+        self.address = f"127.0.0.1:{port}"
         self.refusal: grpc.StatusCode | None = None
         self.greets = True
         self.opened = 0
@@ -123,7 +131,8 @@ class FakeRelay(RelayServicer):
         self.opened += 1
         if self.refusal is not None:
             await context.abort(self.refusal, "as the test says")
-        stream = FakeStream()
+        names = context.auth_context().get("x509_common_name", [b""])
+        stream = FakeStream(next(iter(names)).decode())
         if self.greets:
             stream.send()
         self._streams.put_nowait(stream)

@@ -10,10 +10,13 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from edge.relay.client import open_relay
 from edge.service_client import ServiceClient
 from edge.settings import EdgeSettings
 from edge.tls_files import TlsFiles, load_service_tls
+from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse
 from tenantrooms_client import TenantRoomsError
+from tests.edge.fake_relay import FakeRelay
 from tests.edge.fake_service import FakeService
 from tests.support.certificate_authority import Authority
 from tests.support.certificates import Certificate
@@ -37,7 +40,7 @@ def server_credentials(own: Certificate, clients: Authority | None = None) -> gr
 
 @asynccontextmanager
 async def client_of(
-    service: FakeService, environment: dict[str, str], look_seconds: float = NEVER
+    service: FakeService | FakeRelay, environment: dict[str, str], look_seconds: float = NEVER
 ) -> AsyncIterator[ServiceClient]:
     settings = EdgeSettings.from_env({"TENANTROOMS_GRPC_TARGET": service.address, **environment})
     files = TlsFiles(settings.service_files, load_service_tls) if settings.service_files else None
@@ -150,6 +153,28 @@ async def test_a_new_pair_is_shown_from_then_on_and_calls_under_way_end_with_the
         service.script.hold.set()
         await asyncio.gather(under_way, after)
         assert [call.client for call in service.calls] == ["edge", "edge-2"]
+
+
+async def test_the_relay_goes_over_to_a_new_pair_without_losing_a_call(authority: Authority) -> None:
+    in_use, new = authority.issue("edge"), authority.issue("edge-2")
+    credentials = server_credentials(authority.issue("service"), authority)
+    async with (
+        FakeRelay(credentials=credentials) as relay,
+        client_of(relay, tls(authority, in_use), OFTEN) as client,
+        open_relay(client.exchange, client, 10.0) as relayed,
+    ):
+        client.on_change = relayed.renew
+        under_way = asyncio.create_task(relayed.get_room("a", token=None, timeout=10, metadata=()))
+        first = await relay.stream()
+        call = await first.call()
+        put(new, in_use)
+        second = await relay.stream()
+        after = asyncio.create_task(relayed.get_room("b", token=None, timeout=10, metadata=()))
+        second.answer(await second.call(), GetRoomResponse())
+        await after
+        first.answer(call, GetRoomResponse())
+        await under_way
+        assert (first.client, second.client) == ("edge", "edge-2")
 
 
 async def test_no_call_fails_while_pairs_and_authorities_change(authority: Authority, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ async def test_connections_that_end_by_age_cost_no_call(livekit: LiveKitDouble, 
     async with (
         running_server(settings),
         TenantRoomsClient("unix:/no/such/socket") as unary,
-        open_channel(settings.grpc_listen, None) as channel,
+        open_channel(settings.grpc_listen, None, None) as channel,
         open_relay(start, unary, 10.0) as client,
     ):
         while opened < 4:

@@ -41,7 +41,10 @@ def unary() -> FakeClient:
 
 @asynccontextmanager
 async def opened(address: str, unary: FakeClient) -> AsyncIterator[RelayClient]:
-    async with open_channel(address, None) as channel, open_relay(exchanges(channel), unary, 10.0) as client:
+    async with (
+        open_channel(address, None, None) as channel,
+        open_relay(exchanges(channel), unary, 10.0) as client,
+    ):
         yield client
 
 
@@ -329,8 +332,8 @@ async def test_a_change_of_channels_loses_no_call(unary: FakeClient) -> None:
     async with (
         FakeRelay() as old,
         FakeRelay() as new,
-        open_channel(old.address, None) as first,
-        open_channel(new.address, None) as second,
+        open_channel(old.address, None, None) as first,
+        open_channel(new.address, None, None) as second,
     ):
         channel = first
 
@@ -357,13 +360,13 @@ async def test_a_change_of_channels_loses_no_call(unary: FakeClient) -> None:
 async def test_a_channel_that_is_closed_under_its_stream_is_a_stream_that_breaks(
     relay: FakeRelay, unary: FakeClient
 ) -> None:
-    channel = first = open_channel(relay.address, None)
+    channel = first = open_channel(relay.address, None, None)
 
     def start() -> Any:
         return exchanges(channel)()
 
     async with (
-        open_channel(relay.address, None) as second,
+        open_channel(relay.address, None, None) as second,
         open_relay(start, unary, 10.0) as client,
     ):
         asked = asking(client, "a")
