@@ -32,7 +32,7 @@ _OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
     # gRPC's own defaults back off for up to two minutes from a service that is back within a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 300),
     # A peer that vanished without a word is noticed within 40 s, also while no call is under way.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

@@ -6,6 +6,7 @@ Before it: `client` needs a stream for a call. After it: `stream`.
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from types import TracebackType
 from typing import Final, Self
@@ -16,8 +17,10 @@ import structlog
 from edge.relay.stream import Exchange, Stream
 from tenantrooms_client.errors import DeadlineExceeded, Unavailable
 
-PATIENCE_SECONDS: Final = 0.5
-"""How long a call waits for a stream before it is told that nobody is there."""
+PATIENCE_SECONDS: Final = 0.75
+"""How long a call waits for a stream before it is told that nobody is there.
+
+Longer than the channel rests between two attempts to connect, so that a service is found which is there."""
 
 _OPEN_SECONDS: Final = 2.0
 _SECONDS_WITHOUT: Final = 10.0
@@ -44,7 +47,7 @@ class Connection:
 
     Args:
         start: starts an exchange with the service, on whichever channel is in use then.
-        patience: seconds that a call waits for a stream at most.
+        patience: seconds that a call waits for a stream, or longer while the first attempt takes longer.
     """
 
     def __init__(self, start: Callable[[], Exchange], patience: float = PATIENCE_SECONDS) -> None:
@@ -53,6 +56,8 @@ class Connection:
         self._stream: Stream | None = None
         self._known = asyncio.Event()  # that there is a stream, or that the relay is refused
         self._lost = asyncio.Event()
+        self._tried = asyncio.Event()  # that no attempt is under way
+        self._misses = 0
         self._streams: dict[Stream, asyncio.Task[None]] = {}  # also those that end, and what waits for that
         self._last: _Opened | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -67,6 +72,7 @@ class Connection:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
+            self._tried.set()
         for stream in list(self._streams):
             await stream.close()
 
@@ -74,20 +80,24 @@ class Connection:
         """A stream that takes calls; None if the service has refused one lately.
 
         Raises:
-            Unavailable: there is none, and soon enough none has come.
-            DeadlineExceeded: the same, and `deadline` (by the event loop's clock) has passed.
+            Unavailable: none has come, though it was tried for long enough.
+            DeadlineExceeded: `deadline` (by the event loop's clock) has passed before that.
         """
         if not self._known.is_set():
-            enough = asyncio.get_running_loop().time() + self._patience
+            misses, enough = self._misses, asyncio.get_running_loop().time() + self._patience
             try:
-                async with asyncio.timeout_at(min(enough, deadline)):
-                    await self._known.wait()
+                async with asyncio.timeout_at(deadline):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout_at(enough):
+                            await self._known.wait()
+                    # Nobody's absence is known as long as the first attempt is still under way.
+                    if self._misses == misses and not self._known.is_set():
+                        await self._tried.wait()
             except TimeoutError:
-                if deadline < enough:
-                    raise DeadlineExceeded(
-                        grpc.StatusCode.DEADLINE_EXCEEDED, None, "Deadline Exceeded"
-                    ) from None
-                raise Unavailable(grpc.StatusCode.UNAVAILABLE, None, "The service is not there") from None
+                text = "Deadline Exceeded"
+                raise DeadlineExceeded(grpc.StatusCode.DEADLINE_EXCEEDED, None, text) from None
+            if not self._known.is_set():
+                raise Unavailable(grpc.StatusCode.UNAVAILABLE, None, "The service is not there")
         return self._stream
 
     def renew(self) -> None:
@@ -113,6 +123,7 @@ class Connection:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _open(self) -> _Opened:
+        self._tried.clear()
         stream: Stream | None = None
         code = None
         try:
@@ -137,7 +148,9 @@ class Connection:
             if opened is _Opened.REFUSED:
                 self._known.set()
             else:
+                self._misses += 1
                 self._known.clear()
+        self._tried.set()
         if opened is not self._last:
             self._last = opened
             _log.info("relay_changed", state=opened.value, code=code)

@@ -11,6 +11,7 @@ import pytest
 from edge.relay import client as relay_client
 from edge.relay import connection, stream
 from edge.relay.client import RelayClient, open_relay
+from edge.relay.connection import Connection
 from edge.relay.stream import Question
 from tenantrooms.relay.v1 import relay_pb2
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -396,6 +397,35 @@ async def test_a_call_without_a_stream_fails_soon_and_not_when_the_service_is_ba
         with pytest.raises(Unavailable):
             await client.get_room("a", token=None, timeout=60.0, metadata=())
     assert unary.calls == []
+
+
+async def test_a_service_that_is_slow_to_accept_the_first_stream_is_waited_for(relay: FakeRelay) -> None:
+    relay.greets = False
+    deadline = asyncio.get_running_loop().time() + 10
+    async with (
+        open_channel(relay.address, None, None) as channel,
+        Connection(exchanges(channel), patience=0.01) as connection,
+    ):
+        waiting = asyncio.create_task(connection.stream(deadline))
+        stream = await relay.stream()
+        await asyncio.wait([waiting], timeout=0.05)
+        stream.send()
+        found = await waiting
+        assert found is not None
+        assert found.takes_calls
+
+
+async def test_a_service_that_comes_within_a_calls_patience_answers_it(unary: FakeClient) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    async with opened(address, unary) as client:
+        with pytest.raises(Unavailable):
+            await client.get_room("a", token=None, timeout=60.0, metadata=())
+        # The channel has given up connecting for the moment, and so has the edge.
+        async with FakeRelay(address) as relay:
+            asked = asking(client, "a")
+            stream = await relay.stream()
+            stream.answer(await stream.call(), response("a"))
+            assert (await asked).room.name == "a"
 
 
 async def test_closing_ends_what_is_under_way(relay: FakeRelay, unary: FakeClient) -> None:
