@@ -115,10 +115,8 @@ async def measure(client: RoomsClient, rpc: str, callers: int, seconds: float, s
                 details = await client.get_room(name, token=token, timeout=10, metadata=metadata)
                 right = details.room.name == name
             else:
-                page = await client.list_rooms_page(
-                    page_size=50_000, page_token="", token=token, timeout=10, metadata=metadata
-                )
-                right = len(page.rooms) == ROOMS
+                pages = client.list_rooms_pages(token=token, timeout=10, metadata=metadata)
+                right = [len(page.rooms) async for page in pages] == [ROOMS]
             if not right:
                 raise AssertionError("a wrong answer")
             times.append(time.perf_counter() - began)

@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RoomsClient(Protocol):
-    """What the edge needs of `tenantrooms_client.TenantRoomsClient`."""
+    """What the edge needs of a client of the service."""
 
     def list_rooms_pages(
         self,

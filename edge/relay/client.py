@@ -5,16 +5,15 @@ Where the service has no relay, or a call does not fit into a frame, it is made 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from edge.relay.connection import Connection
 from edge.relay.stream import FRAME_BYTES, Exchange, Question, StreamOverError
-from edge.rooms import RoomsClient
 from tenantrooms.relay.v1 import relay_pb2
 from tenantrooms.v1.tenant_rooms_pb2 import (
     GetRoomRequest,
@@ -22,6 +21,7 @@ from tenantrooms.v1.tenant_rooms_pb2 import (
     ListRoomsRequest,
     ListRoomsResponse,
 )
+from tenantrooms_client import LARGEST_PAGE
 from tenantrooms_client.errors import DeadlineExceeded, Internal, Unavailable
 
 MOST_CALLS: Final = 1_024
@@ -34,9 +34,25 @@ Metadata = Sequence[tuple[str, str | bytes]]
 Response = TypeVar("Response", bound=Message)
 
 
+class UnaryClient(Protocol):
+    """What makes the calls that do not go by relay."""
+
+    async def list_rooms_page(
+        self, *, page_size: int, page_token: str, token: str | None, timeout: float | None, metadata: Metadata
+    ) -> ListRoomsResponse:
+        """One page of the caller's rooms; raises TenantRoomsError."""
+        ...
+
+    async def get_room(
+        self, room_name: str, *, token: str | None, timeout: float | None, metadata: Metadata
+    ) -> GetRoomResponse:
+        """One room with its participants; raises TenantRoomsError."""
+        ...
+
+
 @asynccontextmanager
 async def open_relay(
-    start: Callable[[], Exchange], unary: RoomsClient, timeout: float
+    start: Callable[[], Exchange], unary: UnaryClient, timeout: float
 ) -> "AsyncIterator[RelayClient]":
     """A client that keeps a stream open until the context ends.
 
@@ -52,7 +68,7 @@ async def open_relay(
 class RelayClient:
     """Calls the service by relay; see `open_relay`."""
 
-    def __init__(self, connection: Connection, unary: RoomsClient, timeout: float) -> None:
+    def __init__(self, connection: Connection, unary: UnaryClient, timeout: float) -> None:
         self._connection = connection
         self._unary = unary
         self._timeout = timeout
@@ -62,19 +78,18 @@ class RelayClient:
         """Changes over to a new stream, for when another channel is in use from now on. No call is lost."""
         self._connection.renew()
 
-    async def list_rooms_page(
-        self, *, page_size: int, page_token: str, token: str | None, timeout: float | None, metadata: Metadata
-    ) -> ListRoomsResponse:
-        """One page of the caller's rooms; raises TenantRoomsError."""
-
-        def unary(seconds: float) -> Awaitable[ListRoomsResponse]:
-            return self._unary.list_rooms_page(
-                page_size=page_size, page_token=page_token, token=token, timeout=seconds, metadata=metadata
-            )
-
-        request = ListRoomsRequest(page_size=page_size, page_token=page_token)
-        question = _question(relay_pb2.METHOD_LIST_ROOMS, request, token, metadata)
-        return await self._ask(question, ListRoomsResponse, timeout, unary)
+    async def list_rooms_pages(
+        self, *, token: str | None, timeout: float | None, metadata: Metadata
+    ) -> AsyncGenerator[ListRoomsResponse, None]:
+        """The caller's rooms on the largest pages, within one timeout; raises TenantRoomsError."""
+        deadline = self._deadline(timeout)
+        page_token = ""
+        while True:
+            page = await self._page(page_token, token, deadline, metadata)
+            yield page
+            page_token = page.next_page_token
+            if not page_token:
+                return
 
     async def get_room(
         self, room_name: str, *, token: str | None, timeout: float | None, metadata: Metadata
@@ -86,20 +101,37 @@ class RelayClient:
 
         request = GetRoomRequest(room_name=room_name)
         question = _question(relay_pb2.METHOD_GET_ROOM, request, token, metadata)
-        return await self._ask(question, GetRoomResponse, timeout, unary)
+        return await self._ask(question, GetRoomResponse, self._deadline(timeout), unary)
+
+    async def _page(
+        self, page_token: str, token: str | None, deadline: float, metadata: Metadata
+    ) -> ListRoomsResponse:
+        def unary(seconds: float) -> Awaitable[ListRoomsResponse]:
+            return self._unary.list_rooms_page(
+                page_size=LARGEST_PAGE,
+                page_token=page_token,
+                token=token,
+                timeout=seconds,
+                metadata=metadata,
+            )
+
+        request = ListRoomsRequest(page_size=LARGEST_PAGE, page_token=page_token)
+        question = _question(relay_pb2.METHOD_LIST_ROOMS, request, token, metadata)
+        return await self._ask(question, ListRoomsResponse, deadline, unary)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return asyncio.get_running_loop().time() + (self._timeout if timeout is None else timeout)
 
     async def _ask(
         self,
         question: Question,
         response: type[Response],
-        timeout: float | None,
+        deadline: float,
         unary: Callable[[float], Awaitable[Response]],
     ) -> Response:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._timeout if timeout is None else timeout)
         raw = await self._relayed(question, deadline) if question.size <= FRAME_BYTES else None
         if raw is None:
-            return await unary(max(0.0, deadline - loop.time()))
+            return await unary(max(0.0, deadline - asyncio.get_running_loop().time()))
         try:
             return response.FromString(raw)
         except DecodeError:

@@ -49,8 +49,7 @@ async def client_of(
 
 
 async def ask(client: ServiceClient) -> None:
-    async for _ in client.list_rooms_pages(token=None, timeout=10, metadata=()):
-        pass
+    await client.list_rooms_page(page_size=1, page_token="", token=None, timeout=10, metadata=())
 
 
 def tls(authority: Authority, client: Certificate | None = None) -> dict[str, str]:

@@ -134,7 +134,7 @@ async def test_the_identity_providers_keys_in_a_file_change_with_everything_else
 
     file.write_bytes(key_set(old))
     async with (
-        running_server(with_keys_in(file, livekit_double, address)) as (_, _, take_up),
+        running_server(with_keys_in(file, livekit_double, address)) as (_, _, take_up, _),
         grpc.aio.insecure_channel(address) as channel,
     ):
         file.write_bytes(key_set(new))
@@ -161,7 +161,7 @@ async def test_keys_that_were_fetched_outlive_a_reload(
             TENANTROOMS_OIDC_JWKS_URL=double.jwks_url,
         )
         async with (
-            running_server(settings) as (_, _, take_up),
+            running_server(settings) as (_, _, take_up, _),
             grpc.aio.insecure_channel(address) as channel,
         ):
             assert (await get_room(channel, "lobby", good_for_an_hour(key))).code is StatusCode.OK

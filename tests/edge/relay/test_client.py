@@ -15,6 +15,7 @@ from edge.relay.connection import Connection
 from edge.relay.stream import Question
 from tenantrooms.relay.v1 import relay_pb2
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tenantrooms_client import LARGEST_PAGE
 from tenantrooms_client.channel import open_channel
 from tenantrooms_client.errors import (
     DeadlineExceeded,
@@ -25,8 +26,19 @@ from tenantrooms_client.errors import (
     Unavailable,
 )
 from tests.edge.edge_process import free_port
-from tests.edge.fake_client import FakeClient, GetCall
+from tests.edge.fake_client import FakeClient, GetCall, ListCall
 from tests.edge.fake_relay import FakeRelay, exchanges
+
+
+class FakeUnary(FakeClient):
+    """What makes the calls that do not go by relay."""
+
+    async def list_rooms_page(
+        self, *, page_size: int, page_token: str, token: str | None, timeout: float | None, metadata: Any
+    ) -> pb.ListRoomsResponse:
+        assert page_size == LARGEST_PAGE
+        await self._serve(ListCall(token, timeout, dict(metadata)))
+        return self.pages[int(page_token or 0)]
 
 
 @pytest.fixture
@@ -36,12 +48,12 @@ async def relay() -> AsyncIterator[FakeRelay]:
 
 
 @pytest.fixture
-def unary() -> FakeClient:
-    return FakeClient(is_open=True)
+def unary() -> FakeUnary:
+    return FakeUnary(is_open=True)
 
 
 @asynccontextmanager
-async def opened(address: str, unary: FakeClient) -> AsyncIterator[RelayClient]:
+async def opened(address: str, unary: FakeUnary) -> AsyncIterator[RelayClient]:
     async with (
         open_channel(address, None, None) as channel,
         open_relay(exchanges(channel), unary, 10.0) as client,
@@ -50,7 +62,7 @@ async def opened(address: str, unary: FakeClient) -> AsyncIterator[RelayClient]:
 
 
 @pytest.fixture
-async def client(relay: FakeRelay, unary: FakeClient) -> AsyncIterator[RelayClient]:
+async def client(relay: FakeRelay, unary: FakeUnary) -> AsyncIterator[RelayClient]:
     async with opened(relay.address, unary) as client:
         yield client
 
@@ -73,29 +85,60 @@ def asked_for(call: relay_pb2.Call) -> str:
 # --- calls and answers ------------------------------------------------------------------------------------
 
 
-async def test_a_call_carries_all_that_a_unary_call_would(client: RelayClient, relay: FakeRelay) -> None:
-    listing = asyncio.create_task(
-        client.list_rooms_page(
-            page_size=7,
-            page_token="next",
-            token="secret",
-            timeout=5.0,
-            metadata=[("x-request-id", "id-1"), ("headers-bin", b"\x00\xff")],
-        )
+async def names(client: RelayClient) -> list[str]:
+    pages = client.list_rooms_pages(token=None, timeout=None, metadata=())
+    return [room.name async for page in pages for room in page.rooms]
+
+
+def page(*names: str, following: str = "") -> pb.ListRoomsResponse:
+    return pb.ListRoomsResponse(
+        rooms=[pb.RoomSummary(name=name) for name in names], next_page_token=following
     )
+
+
+async def test_a_call_carries_all_that_a_unary_call_would(client: RelayClient, relay: FakeRelay) -> None:
+    pages = client.list_rooms_pages(
+        token="secret", timeout=5.0, metadata=[("x-request-id", "id-1"), ("headers-bin", b"\x00\xff")]
+    )
+    listing = asyncio.create_task(anext(pages))
     opened = await relay.stream()
     call = await opened.call()
     assert call.method == relay_pb2.METHOD_LIST_ROOMS
-    assert pb.ListRoomsRequest.FromString(call.request) == pb.ListRoomsRequest(page_size=7, page_token="next")
+    assert pb.ListRoomsRequest.FromString(call.request) == pb.ListRoomsRequest(page_size=LARGEST_PAGE)
     assert {(pair.key, pair.value) for pair in call.metadata} == {
         ("authorization", b"Bearer secret"),
         ("x-request-id", b"id-1"),
         ("headers-bin", b"\x00\xff"),
     }
     assert 0 < call.milliseconds_left <= 5_000
-    answer = pb.ListRoomsResponse(next_page_token="more")
-    opened.answer(call, answer)
-    assert await listing == answer
+    opened.answer(call, page("a"))
+    assert await listing == page("a")
+    with pytest.raises(StopAsyncIteration):
+        await anext(pages)
+
+
+async def test_a_list_goes_on_from_page_to_page_within_one_deadline(
+    client: RelayClient, relay: FakeRelay
+) -> None:
+    listing = asyncio.create_task(names(client))
+    opened = await relay.stream()
+    left = []
+    for token, answer in (("", page("a", following="1")), ("1", page(following="2")), ("2", page("b"))):
+        call = await opened.call()
+        assert pb.ListRoomsRequest.FromString(call.request).page_token == token
+        left.append(call.milliseconds_left)
+        opened.answer(call, answer)
+    assert await listing == ["a", "b"]
+    assert left == sorted(left, reverse=True)
+
+
+async def test_a_list_that_fails_on_a_later_page_fails(client: RelayClient, relay: FakeRelay) -> None:
+    listing = asyncio.create_task(names(client))
+    opened = await relay.stream()
+    opened.answer(await opened.call(), page("a", following="1"))
+    opened.fail(await opened.call(), grpc.StatusCode.INTERNAL, "LIVEKIT_FAILED")
+    with pytest.raises(Internal):
+        await listing
 
 
 async def test_a_call_without_a_credential_has_none(client: RelayClient, relay: FakeRelay) -> None:
@@ -239,7 +282,7 @@ async def test_a_caller_that_leaves_cancels_its_own_call_only(client: RelayClien
 
 
 async def test_only_so_many_calls_are_under_way_and_the_others_wait(
-    relay: FakeRelay, unary: FakeClient, monkeypatch: pytest.MonkeyPatch
+    relay: FakeRelay, unary: FakeUnary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_client, "MOST_CALLS", 2)
     async with opened(relay.address, unary) as client:
@@ -329,7 +372,7 @@ async def test_a_service_that_leaves_answers_what_it_has_and_gets_nothing_more(
     assert not leaving.has_calls
 
 
-async def test_a_change_of_channels_loses_no_call(unary: FakeClient) -> None:
+async def test_a_change_of_channels_loses_no_call(unary: FakeUnary) -> None:
     async with (
         FakeRelay() as old,
         FakeRelay() as new,
@@ -359,7 +402,7 @@ async def test_a_change_of_channels_loses_no_call(unary: FakeClient) -> None:
 
 
 async def test_a_channel_that_is_closed_under_its_stream_is_a_stream_that_breaks(
-    relay: FakeRelay, unary: FakeClient
+    relay: FakeRelay, unary: FakeUnary
 ) -> None:
     channel = first = open_channel(relay.address, None, None)
 
@@ -380,7 +423,7 @@ async def test_a_channel_that_is_closed_under_its_stream_is_a_stream_that_breaks
 
 
 async def test_a_call_without_a_stream_fails_soon_and_not_when_the_service_is_back_in_time(
-    unary: FakeClient,
+    unary: FakeUnary,
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
     async with opened(address, unary) as client:
@@ -415,7 +458,7 @@ async def test_a_service_that_is_slow_to_accept_the_first_stream_is_waited_for(r
         assert found.takes_calls
 
 
-async def test_a_service_that_comes_within_a_calls_patience_answers_it(unary: FakeClient) -> None:
+async def test_a_service_that_comes_within_a_calls_patience_answers_it(unary: FakeUnary) -> None:
     address = f"127.0.0.1:{free_port()}"
     async with opened(address, unary) as client:
         with pytest.raises(Unavailable):
@@ -428,7 +471,7 @@ async def test_a_service_that_comes_within_a_calls_patience_answers_it(unary: Fa
             assert (await asked).room.name == "a"
 
 
-async def test_closing_ends_what_is_under_way(relay: FakeRelay, unary: FakeClient) -> None:
+async def test_closing_ends_what_is_under_way(relay: FakeRelay, unary: FakeUnary) -> None:
     async with opened(relay.address, unary) as client:
         asked = asking(client, "a")
         stream = await relay.stream()
@@ -451,7 +494,7 @@ async def test_closing_ends_what_is_under_way(relay: FakeRelay, unary: FakeClien
     ],
 )
 async def test_where_the_service_refuses_a_stream_calls_are_unary(
-    relay: FakeRelay, unary: FakeClient, code: grpc.StatusCode
+    relay: FakeRelay, unary: FakeUnary, code: grpc.StatusCode
 ) -> None:
     relay.refusal = code if code is not grpc.StatusCode.OK else None
     relay.greets = code is not grpc.StatusCode.OK
@@ -460,7 +503,8 @@ async def test_where_the_service_refuses_a_stream_calls_are_unary(
         if code is grpc.StatusCode.OK:
             (await relay.stream()).end()
         assert (await asked).room.name == "a"
-        await client.list_rooms_page(page_size=1, page_token="", token=None, timeout=None, metadata=())
+        unary.pages = [page("a", following="1"), page("b")]
+        assert await names(client) == ["a", "b"]
     made = unary.calls[0]
     assert isinstance(made, GetCall)
     assert (made.room_name, made.token, made.metadata) == ("a", "secret", {"x-request-id": "id-1"})
@@ -470,7 +514,7 @@ async def test_where_the_service_refuses_a_stream_calls_are_unary(
 
 
 async def test_a_service_that_gets_a_relay_later_is_used_by_relay_then(
-    relay: FakeRelay, unary: FakeClient, monkeypatch: pytest.MonkeyPatch
+    relay: FakeRelay, unary: FakeUnary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_SECONDS_WITHOUT", 0.05)
     relay.refusal = grpc.StatusCode.UNIMPLEMENTED
@@ -487,7 +531,7 @@ async def test_a_service_that_gets_a_relay_later_is_used_by_relay_then(
 
 
 async def test_a_service_that_accepts_streams_and_says_nothing_gets_unary_calls(
-    relay: FakeRelay, unary: FakeClient, monkeypatch: pytest.MonkeyPatch
+    relay: FakeRelay, unary: FakeUnary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_OPEN_SECONDS", 0.1)
     relay.greets = False
@@ -498,7 +542,7 @@ async def test_a_service_that_accepts_streams_and_says_nothing_gets_unary_calls(
 
 @pytest.mark.parametrize("too_much", [0, 1])
 async def test_a_call_that_does_not_fit_into_a_frame_is_unary(
-    client: RelayClient, relay: FakeRelay, unary: FakeClient, too_much: int
+    client: RelayClient, relay: FakeRelay, unary: FakeUnary, too_much: int
 ) -> None:
     opened = await relay.stream()
     question = Question(
@@ -526,7 +570,7 @@ async def test_large_calls_that_come_together_go_in_several_frames(
     assert opened.frames >= 4
 
 
-async def test_a_channel_that_cannot_start_an_exchange_means_unary_calls(unary: FakeClient) -> None:
+async def test_a_channel_that_cannot_start_an_exchange_means_unary_calls(unary: FakeUnary) -> None:
     def start() -> Any:
         raise grpc.aio.UsageError("Channel is closed.")
 
