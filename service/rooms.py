@@ -3,7 +3,9 @@
 Step before: `service.servicer` has decoded the request. Step after: `service.directory` knows the rooms.
 """
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -37,6 +39,14 @@ class RoomDirectory(Protocol):
         ...
 
 
+class MaskedAnswers(Protocol):
+    """When masked answers leave: `service.even_answers`."""
+
+    async def leave(self, began: float) -> None:
+        """Returns when the masked answer to a call that began then, by `time.monotonic()`, may leave."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RoomPage:
     """Rooms sorted by name, and the token of the next page; empty when this is the last."""
@@ -61,11 +71,15 @@ class Rooms:
     Args:
         directory: knows the rooms.
         default_consistency: what a list without a wish of its own gets.
+        masked_answers: knows when a masked answer may leave.
     """
 
-    def __init__(self, directory: RoomDirectory, default_consistency: Consistency) -> None:
+    def __init__(
+        self, directory: RoomDirectory, default_consistency: Consistency, masked_answers: MaskedAnswers
+    ) -> None:
         self._directory = directory
         self._default_consistency = default_consistency
+        self._masked_answers = masked_answers
 
     async def list(
         self,
@@ -93,16 +107,24 @@ class Rooms:
         """One room with its participants, both of the same life of the room and under the same owner.
 
         A room that is absent, another tenant's or nobody's costs the same upstream call and raises the
-        same error: participants are asked for only once the room is known to be the caller's. As the
-        room can be recreated or given away before they arrive, it is read once more after they did.
+        same error after the same time: participants are asked for only once the room is known to be the
+        caller's. As the room can be recreated or given away before they arrive, it is read once more
+        after they did.
 
         Raises:
             TenantIdBlank, OperatorOnly, RoomNameBlank, RoomNameTooLong: before anything is looked up.
             RoomNotFound: there is no such room for this caller.
         """
+        began = time.monotonic()
         scope = scope_of(principal, tenant_id)
         _check_room_name(room_name)
 
+        with suppress(RoomNotFound):  # which keeps what was read: it has to go before the wait, not after
+            return await self._details(scope, room_name)
+        await self._masked_answers.leave(began)
+        raise RoomNotFound
+
+    async def _details(self, scope: Scope, room_name: str) -> RoomDetails:
         before = await self._visible_room(scope, room_name)
         participants = await self._directory.participants(room_name)
         if not participants:

@@ -20,6 +20,7 @@ from service.authentication import AuthenticationInterceptor
 from service.authentication_wiring import longest_use_seconds, open_authenticator, open_lasting
 from service.directory import Directory, UnconfiguredDirectory
 from service.error_boundary import ErrorBoundary
+from service.even_answers import EvenAnswers
 from service.health import Health
 from service.listener import ListenerTls, bind, connection_options
 from service.livekit import LiveKit
@@ -153,6 +154,7 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
     trust = Trust(trusting(settings.livekit_ca))
     tls = ListenerTls(settings.grpc_certificates) if settings.grpc_certificates else None
     async with (
+        EvenAnswers() as even_answers,
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
         _open_directory(settings, tokens, trust, metrics) as directory,
         open_lasting(settings, metrics.key_set_fetched) as lasting,
@@ -193,7 +195,7 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
         server = grpc.aio.server(
             interceptors=interceptors, options=[*_OPTIONS, *connection_options(age, grace)]
         )
-        servicer = Servicer(Rooms(directory, settings.list_consistency))
+        servicer = Servicer(Rooms(directory, settings.list_consistency, even_answers))
         add_TenantRoomsServicer_to_server(servicer, server)
         relay = Relay(RelayedCalls(interceptors, handlers_of(servicer)), stream_seconds)
         if settings.relay:

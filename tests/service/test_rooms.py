@@ -22,7 +22,7 @@ from service.errors import (
     TenantIdBlank,
 )
 from service.rooms import Rooms
-from tests.service.recorded_rooms import RecordedLiveKit, room
+from tests.service.recorded_rooms import AtOnce, RecordedLiveKit, room
 
 ACME = Tenant(TenantId("acme"))
 OPERATOR = Operator("on-call")
@@ -44,7 +44,7 @@ def livekit() -> RecordedLiveKit:
 
 @pytest.fixture
 def rooms(livekit: RecordedLiveKit) -> Rooms:
-    return Rooms(livekit.directory, Consistency.FULL)
+    return Rooms(livekit.directory, Consistency.FULL, AtOnce())
 
 
 async def names(rooms: Rooms, principal: Principal, tenant_id: str | None = None) -> list[str]:
@@ -119,6 +119,21 @@ async def test_a_masked_room_costs_one_question_by_name_and_none_about_participa
     with pytest.raises(RoomNotFound):
         await rooms.get(principal, tenant_id, name)
     assert livekit.asked == [("rooms", (name,))]
+
+
+@pytest.mark.parametrize("name", [ABSENT, FOREIGN, OWNERLESS])
+async def test_a_masked_answer_waits_for_its_time_and_no_other_does(
+    livekit: RecordedLiveKit, name: str
+) -> None:
+    masked = AtOnce()
+    rooms = Rooms(livekit.directory, Consistency.FULL, masked)
+    await rooms.get(ACME, None, OWN)
+    with pytest.raises(RoomNameBlank):
+        await rooms.get(ACME, None, " ")
+    assert masked.left == 0
+    with pytest.raises(RoomNotFound):
+        await rooms.get(ACME, None, name)
+    assert masked.left == 1
 
 
 # --- the second look --------------------------------------------------------------------------------------
@@ -249,7 +264,9 @@ IDS = ["acme", "Acme", "acm", "acme2", "acme ", "caf\u00e9", "cafe\u0301", "\u04
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from([*IDS, None])))
 async def test_each_tenant_gets_exactly_its_own_rooms_in_order(owners: dict[str, str | None]) -> None:
-    rooms = Rooms(RecordedLiveKit(*(room(*owned) for owned in owners.items())).directory, Consistency.FULL)
+    rooms = Rooms(
+        RecordedLiveKit(*(room(*owned) for owned in owners.items())).directory, Consistency.FULL, AtOnce()
+    )
     for tenant_id in IDS:
         own = sorted(name for name, owner in owners.items() if owner == tenant_id)
         assert await names(rooms, Tenant(TenantId(tenant_id))) == own
@@ -267,7 +284,7 @@ async def test_a_page_goes_on_where_the_last_one_ended(rooms: Rooms) -> None:
 async def test_a_list_without_a_wish_has_the_consistency_that_is_set(
     livekit: RecordedLiveKit, default: Consistency
 ) -> None:
-    rooms = Rooms(livekit.directory, default)
+    rooms = Rooms(livekit.directory, default, AtOnce())
     token = (await rooms.list(OPERATOR, None, 1, "", None)).next_page_token
     assert (await rooms.list(OPERATOR, None, 1, token, default)).rooms
     (other,) = set(Consistency) - {default}

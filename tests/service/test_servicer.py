@@ -28,7 +28,7 @@ from service.rooms import Rooms
 from service.servicer import Servicer
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.service.grpcio_testing import TestingServer
-from tests.service.recorded_rooms import RecordedLiveKit, room
+from tests.service.recorded_rooms import AtOnce, RecordedLiveKit, room
 
 CANARY = "canary-5ecret"
 ACME = Tenant(TenantId("acme"))
@@ -94,7 +94,7 @@ def full_participant(**fields: Any) -> ParticipantInfo:
 
 
 def serve(livekit: RecordedLiveKit) -> TestingServer:
-    return TestingServer(Servicer(Rooms(livekit.directory, Consistency.FULL)))
+    return TestingServer(Servicer(Rooms(livekit.directory, Consistency.FULL, AtOnce())))
 
 
 async def test_a_room_is_given_field_by_field(caller: Principal) -> None:
@@ -227,7 +227,7 @@ async def test_the_caller_and_the_tenant_that_is_named_make_the_scope(
     caller: Principal, principal: Principal, fields: dict[str, str], scope: Scope
 ) -> None:
     directory = RecordingDirectory()
-    server = TestingServer(Servicer(Rooms(directory, Consistency.FULL)))
+    server = TestingServer(Servicer(Rooms(directory, Consistency.FULL, AtOnce())))
     PRINCIPAL.set(principal)
     await server.call(pb.ListRoomsRequest(**fields))  # type: ignore[arg-type]
     assert directory.asked == [(scope, Consistency.FULL)]
@@ -246,7 +246,9 @@ async def test_the_consistency_is_the_requests_or_the_one_that_is_set(
     caller: Principal, wish: pb.Consistency.ValueType, default: Consistency, used: Consistency
 ) -> None:
     directory = RecordingDirectory()
-    await TestingServer(Servicer(Rooms(directory, default))).call(pb.ListRoomsRequest(consistency=wish))
+    await TestingServer(Servicer(Rooms(directory, default, AtOnce()))).call(
+        pb.ListRoomsRequest(consistency=wish)
+    )
     assert [consistency for _, consistency in directory.asked] == [used]
 
 
@@ -264,7 +266,7 @@ REFUSED: list[tuple[pb.ListRoomsRequest | pb.GetRoomRequest, type[DomainError]]]
 async def test_a_refusal_is_a_domain_error(
     caller: Principal, request_: Any, refusal: type[DomainError]
 ) -> None:
-    servicer: Any = Servicer(Rooms(RecordingDirectory(), Consistency.FULL))
+    servicer: Any = Servicer(Rooms(RecordingDirectory(), Consistency.FULL, AtOnce()))
     rpc = servicer.ListRooms if isinstance(request_, pb.ListRoomsRequest) else servicer.GetRoom
     with pytest.raises(refusal):
         await rpc(request_, None)
@@ -292,7 +294,7 @@ class HeldDirectory(RecordingDirectory):
 @pytest.mark.parametrize("deadline", [True, False])
 async def test_a_call_that_is_cancelled_or_too_late_stops_asking(caller: Principal, deadline: bool) -> None:
     directory = HeldDirectory()
-    server = TestingServer(Servicer(Rooms(directory, Consistency.FULL)))
+    server = TestingServer(Servicer(Rooms(directory, Consistency.FULL, AtOnce())))
     async with asyncio.timeout(10):
         rpc = server.start(pb.ListRoomsRequest(), timeout=5)
         await directory.reached.wait()
