@@ -20,6 +20,12 @@ test: setup  ## run all tests, on a real LiveKit too; ARGS="tests/edge -k masked
 	@$(VENV_PYTHON) -m tools.livekit_server >/dev/null
 	@$(VENV_PYTHON) -m pytest $(ARGS)
 
+.PHONY: wall
+wall: setup  ## try the wall with full counts (some 25 minutes; best on a quiet machine), and note the figures
+	@$(VENV_PYTHON) -m tools.livekit_server >/dev/null
+	@$(VENV_PYTHON) -m pytest --wall $(ARGS)
+	@$(VENV_PYTHON) -m tools.wall_report
+
 .PHONY: check
 check: setup  ## lint, formatting, types, the contract, links in the docs
 	@$(VENV_PYTHON) -m ruff check

@@ -1,13 +1,14 @@
-"""Fixtures for all tests, and how hard hypothesis tries.
+"""Fixtures for all tests, and how many cases they walk.
 
-The profile "dev" is for every day; `pytest --hypothesis-profile=wall` walks the reliability matrix in full.
+`pytest --wall` runs the tests marked `wall` alone, with their full counts: 10,000 examples from hypothesis
+(its profile "wall"), and what each test says itself. Without it they run in a short form.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.support import real_livekit as real
 from tests.support.livekit_double import LiveKitDouble
@@ -15,6 +16,7 @@ from tests.support.participants import ParticipantProcess, Participants
 from tests.support.real_livekit import RealLiveKit
 from tests.support.redis_server import HOW_TO_INSTALL, RedisServer, redis_binary
 from tests.support.twirp import TwirpCaller
+from tests.support.wall import Wall
 from tools.livekit_server import LiveKitServer
 
 # No deadline: one slow example on a busy machine is no failure.
@@ -23,6 +25,67 @@ settings.register_profile(
     "wall", max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("dev")
+
+GENERATED = "Generated cases"
+WALL_TIMEOUT_SECONDS = 30 * 60
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("wall")
+    group.addoption("--wall", action="store_true", help="run the tests marked wall only, with full counts")
+    group.addoption(
+        "--wall-minutes",
+        type=float,
+        default=10.0,
+        help="with --wall: the most that the search for leaks may take (10)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--wall"):
+        settings.load_profile("wall")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--wall"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(WALL_TIMEOUT_SECONDS), append=False)
+        other = [item for item in items if item.get_closest_marker("wall") is None]
+        config.hook.pytest_deselected(items=other)
+        items[:] = [item for item in items if item.get_closest_marker("wall") is not None]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keeps how many cases of a hypothesis test went well; other tests keep their own figures."""
+    report = yield
+    if isinstance(item, pytest.Function) and report.when == "call" and report.passed:
+        marked = item.get_closest_marker("wall") is not None
+        if marked and is_hypothesis_test(item.obj):
+            what = item.name.removeprefix("test_").replace("_", " ")
+            columns = ("What holds", "Cases", "Exceptions", "Seconds")
+            row = (what, f"{settings().max_examples:,}", 0, f"{report.duration:.0f}")
+            wall_of(item.config).add(GENERATED, columns, row)
+    return report
+
+
+def wall_of(config: pytest.Config) -> Wall:
+    """How this run goes about the tests that have full counts."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    return Wall(
+        full=config.getoption("--wall"),
+        seconds=60 * config.getoption("--wall-minutes"),
+        aside=capture.global_and_fixture_disabled,
+    )
+
+
+@pytest.fixture
+def wall(request: pytest.FixtureRequest) -> Wall:
+    """Counts, progress and figures of the tests that have full counts."""
+    return wall_of(request.config)
 
 
 @pytest.fixture

@@ -225,6 +225,7 @@ async def test_a_refused_api_key_tells_the_operator_what_to_compare() -> None:
         await livekit.list_all_rooms()
 
 
+@pytest.mark.wall
 @given(place=st.integers(0, len(ROOMS_ANSWER.body) - 1), bytes_=st.binary(max_size=4))
 async def test_a_damaged_answer_is_rooms_or_a_failure(place: int, bytes_: bytes) -> None:  # MATRIX U4
     body = ROOMS_ANSWER.body

@@ -355,14 +355,14 @@ def test_the_longest_hostile_metadata_is_read_like_any_other(metadata: str, owne
 MANY = settings(max_examples=max(2_000, settings().max_examples))
 
 
-@pytest.mark.timeout(600)  # for profiles with many examples
+@pytest.mark.wall
 @MANY
 @given(documents() | odd_documents() | damaged_documents())
 def test_generated_metadata_has_the_owner_that_the_strict_reader_finds(metadata: str) -> None:
     assert agrees_with_the_strict_reader(owner_of(metadata), metadata)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.wall
 @MANY
 @given(any_text())
 def test_any_text_at_all_has_the_owner_that_the_strict_reader_finds(metadata: str) -> None:
@@ -409,6 +409,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.wall
 @pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
 def test_no_tenant_sees_the_room_of_a_look_alike(spelled: Callable[[str], str]) -> None:
     seen = [

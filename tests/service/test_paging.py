@@ -44,6 +44,7 @@ def token_after(name: str, scope: Scope = ACME, consistency: Consistency = FULL)
     return token
 
 
+@pytest.mark.wall
 @given(names=st.sets(NAMES), sizes=SIZES)
 def test_a_walk_gives_each_room_exactly_once_and_in_order(names: set[str], sizes: list[int]) -> None:
     seen, token = page_of(names, sizes[0], "")
@@ -56,6 +57,7 @@ def test_a_walk_gives_each_room_exactly_once_and_in_order(names: set[str], sizes
     assert seen == sorted(names)
 
 
+@pytest.mark.wall
 @given(lasting=st.sets(NAMES), passing=st.sets(NAMES), sizes=SIZES, data=st.data())
 def test_rooms_that_come_and_go_neither_hide_nor_repeat_one_that_stays(
     lasting: set[str], passing: set[str], sizes: list[int], data: st.DataObject
@@ -107,6 +109,7 @@ def test_a_token_is_good_for_its_own_scope_and_consistency_only() -> None:
                 cut_page(sorted_rooms({"a", "b"}), 1, token, *used_for)
 
 
+@pytest.mark.wall
 @given(NAMES)
 def test_a_token_is_plain_text_that_fits_into_a_url(name: str) -> None:
     token = token_after(name)
@@ -114,6 +117,7 @@ def test_a_token_is_plain_text_that_fits_into_a_url(name: str) -> None:
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=")
 
 
+@pytest.mark.wall
 @given(st.text(min_size=1) | st.binary(min_size=1).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_a_token_from_nowhere_is_refused_as_such(token: str) -> None:
     with pytest.raises(PageTokenInvalid):
@@ -140,6 +144,7 @@ def test_odd_tokens_are_refused_as_such() -> None:
             check_page_token(token, ACME, FULL)
 
 
+@pytest.mark.wall
 @given(place=st.integers(0, 40), byte=st.integers(0, 255))
 def test_a_token_with_a_changed_byte_is_refused_or_names_another_place(place: int, byte: int) -> None:
     raw = bytearray(base64.urlsafe_b64decode(token_after("x" * 24)))

@@ -262,6 +262,7 @@ async def test_a_name_reaches_livekit_exactly(rooms: Rooms, livekit: RecordedLiv
 IDS = ["acme", "Acme", "acm", "acme2", "acme ", "caf\u00e9", "cafe\u0301", "\u0430cme", ""]
 
 
+@pytest.mark.wall
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from([*IDS, None])))
 async def test_each_tenant_gets_exactly_its_own_rooms_in_order(owners: dict[str, str | None]) -> None:
     rooms = Rooms(

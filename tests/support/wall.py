@@ -1,0 +1,101 @@
+"""The tests that have full counts: how many, how far they are, and what they found.
+
+`make wall` runs them in full (`pytest --wall`), and `make test` a short form of each. What a full run finds
+goes into `docs/reference/wall.json`, from which `tools/wall_report.py` makes the tables of wall.md.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tools.wall_report import FIGURES, ROOT, Figures
+
+QUIET_SECONDS = 15.0
+
+Cell = str | int | float
+
+
+class Wall:
+    """One run of the tests that have full counts.
+
+    Args:
+        full: whether the counts are the full ones.
+        seconds: the most that a test may take which does as much as fits.
+        aside: a context in which a print reaches the terminal.
+    """
+
+    def __init__(
+        self, *, full: bool, seconds: float, aside: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self.full = full
+        self.seconds = seconds
+        self._aside = aside
+        self._said = 0.0
+
+    def count(self, full: int, *, short: int) -> int:
+        """How many of something to do."""
+        return full if self.full else short
+
+    def progress(self, what: str, done: int, of: int) -> None:
+        """Says now and then how far a full run is."""
+        now = time.monotonic()
+        if self.full and now - self._said >= QUIET_SECONDS:
+            self._said = now
+            with self._aside():
+                print(f"\n  {what}: {done:,} of {of:,}", end="", flush=True)
+
+    def record(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        """Keeps a table of figures of a full run, in the place of an older one with this title."""
+        if self.full:
+            known = _known()
+            known[title] = {
+                "measured": f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}, {_machine()}",
+                "columns": list(columns),
+                "rows": [[str(cell) for cell in row] for row in rows],
+            }
+            _keep(known)
+
+    def add(self, title: str, columns: Sequence[str], row: Sequence[Cell]) -> None:
+        """Keeps one row of a table; the row's first cell says which."""
+        earlier = _known().get(title, {"rows": []})["rows"]
+        rows = [old for old in earlier if old[0] != str(row[0])] + [[str(cell) for cell in row]]
+        self.record(title, columns, sorted(rows))
+
+
+def _known() -> Figures:
+    known: Figures = json.loads(FIGURES.read_text("utf-8")) if FIGURES.is_file() else {}
+    return known
+
+
+def _keep(figures: Figures) -> None:
+    FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=10
+        )
+        return done.stdout.strip()
+
+    # The figures themselves change while they are measured.
+    changed = git("status", "--porcelain", "--", ".", ":!docs/reference/wall.*")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
+
+
+def _machine() -> str:
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line for line in cpuinfo.read_text("utf-8").splitlines() if line.startswith("model name")]
+        processor = names[0].partition(":")[2].strip() if names else processor
+    return (
+        f"{os.cpu_count()} × {processor}, {platform.system()}, "
+        f"{platform.python_implementation()} {platform.python_version()}"
+    )

@@ -1,0 +1,226 @@
+"""An absent, a foreign and an ownerless room take the same upstream calls and the same time."""
+
+import json
+import random
+import statistics
+from collections.abc import Awaitable, Callable
+from itertools import cycle
+
+import aiohttp
+import grpc
+import pytest
+from livekit.protocol import room as proto
+
+from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tenantrooms.v1 import tenant_rooms_pb2_grpc as pb_grpc
+from tests.end_to_end.callers import ACME, Callers
+from tests.end_to_end.conftest import running
+from tests.support.livekit_double import LiveKitDouble
+from tests.support.real_livekit import RealLiveKit
+from tests.support.twirp import TwirpCaller
+from tests.support.wall import Wall
+from tests.wall.sampling import PAIRS, leaks, pair_rows, sampled
+
+KINDS = ("absent", "foreign", "ownerless")
+ROOMS_OF_A_KIND = 8
+SAMPLES = 10_000
+CALLERS = 4
+KIB = 1024
+
+Ask = Callable[[str], Awaitable[None]]
+
+
+def foreign_metadata(size: int) -> str:
+    """Another tenant's metadata of so many bytes."""
+    empty = json.dumps({"auth_id": "globex", "pad": ""})
+    return json.dumps({"auth_id": "globex", "pad": "x" * (size - len(empty))})
+
+
+OWNERLESS = [
+    "",
+    "{}",
+    "no JSON " * 100,
+    '{"auth_id":["acme"]}',
+    '{"auth_id":"acme","auth_id":"acme"}',
+    '{"auth_id":"acme","x":NaN}',
+    '{"auth_id":"acme","x":' + "[" * 900,
+    r'{"auth_id":"acme","auth\u005fid":"acme","x":"' + r"\ud83d\ude00" * 70 + '"}',
+]
+METADATA = {
+    "foreign": [foreign_metadata(40 + 123 * number) for number in range(ROOMS_OF_A_KIND)],
+    "ownerless": OWNERLESS,
+}
+
+
+def names_of(kind: str) -> list[str]:
+    """Names of one length for all kinds, which tell nothing."""
+    chance = random.Random(kind)
+    return [f"room-{chance.randrange(10**9):09}" for _ in range(ROOMS_OF_A_KIND)]
+
+
+@pytest.fixture
+async def rooms(real_livekit_on_redis: RealLiveKit) -> None:
+    for kind, texts in METADATA.items():
+        assert max(len(text) for text in texts) <= KIB
+        for name, text in zip(names_of(kind), texts, strict=True):
+            await real_livekit_on_redis.create_room(name, metadata=text)
+
+
+def over_grpc(channel: grpc.aio.Channel) -> Callable[[str], Awaitable[None]]:
+    """Asks for a room by its name, which must be masked."""
+    get_room = pb_grpc.TenantRoomsStub(channel).GetRoom
+
+    async def ask(name: str) -> None:
+        try:
+            await get_room(pb.GetRoomRequest(room_name=name), metadata=(("authorization", f"Bearer {ACME}"),))
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is grpc.StatusCode.NOT_FOUND  # noqa: PT017 (pytest.raises takes time of its own)
+            return
+        raise AssertionError(f"{name} was given")
+
+    return ask
+
+
+def over_rest(session: aiohttp.ClientSession, url: str) -> Callable[[str], Awaitable[None]]:
+    """The same over REST."""
+
+    async def ask(name: str) -> None:
+        headers = {"Authorization": f"Bearer {ACME}"}
+        async with session.get(f"{url}/livekit/rooms/{name}", headers=headers) as answer:
+            assert answer.status == 404
+            await answer.read()
+
+    return ask
+
+
+def of_kinds(ask: Ask) -> Ask:
+    """Asks for the rooms of a kind in turn."""
+    names = {kind: cycle(names_of(kind)) for kind in KINDS}
+
+    async def ask_for(kind: str) -> None:
+        await ask(next(names[kind]))
+
+    return ask_for
+
+
+@pytest.mark.wall
+@pytest.mark.usefixtures("rooms")
+async def test_over_grpc_the_time_does_not_tell_why_a_room_is_masked(
+    walled_on_redis: Callers, wall: Wall
+) -> None:
+    async with grpc.aio.insecure_channel(walled_on_redis.stack.grpc_address) as channel:
+        times = await sampled(
+            wall, "masked answers over gRPC", KINDS, wall.count(SAMPLES, short=150),
+            of_kinds(over_grpc(channel)), at_once=CALLERS,
+        )  # fmt: skip
+    wall.record("Timing of masked answers over gRPC", PAIRS, pair_rows(times))
+    assert leaks(times, wall) == []
+
+
+@pytest.mark.wall
+@pytest.mark.usefixtures("rooms")
+async def test_over_rest_the_time_does_not_tell_why_a_room_is_masked(
+    walled_on_redis: Callers, http_session: aiohttp.ClientSession, wall: Wall
+) -> None:
+    times = await sampled(
+        wall, "masked answers over REST", KINDS, wall.count(SAMPLES, short=150),
+        of_kinds(over_rest(http_session, walled_on_redis.stack.url)), at_once=CALLERS,
+    )  # fmt: skip
+    wall.record("Timing of masked answers over REST", PAIRS, pair_rows(times))
+    assert leaks(times, wall) == []
+
+
+@pytest.mark.wall
+@pytest.mark.usefixtures("rooms")
+async def test_livekits_own_answers_by_name_are_measured_beside_them(
+    real_livekit_on_redis: RealLiveKit, http_session: aiohttp.ClientSession, wall: Wall
+) -> None:
+    twirp = TwirpCaller(http_session, real_livekit_on_redis)
+    authorization = f"Bearer {twirp.token({'roomList': True}, lives=3600)}"
+    sizes: dict[str, int] = {}
+
+    async def ask(name: str) -> None:
+        message = proto.ListRoomsRequest(names=[name])
+        answer = await twirp.send("ListRooms", message, authorization=authorization)
+        assert answer.status == 200
+        sizes[name] = len(answer.body)
+
+    times = await sampled(
+        wall, "LiveKit's own answers", KINDS, wall.count(SAMPLES, short=20), of_kinds(ask), at_once=1
+    )
+    wall.record("Timing of LiveKit's own answers, asked directly (not ours)", PAIRS, pair_rows(times))
+    # This is why there is something to hide: a room that exists makes a longer answer.
+    assert {sizes[name] for name in names_of("absent")} == {0}
+    assert min(sizes[name] for name in names_of("foreign")) > 0
+
+
+LARGE = {
+    "absent": None,
+    "another tenant's, 1 KiB": foreign_metadata(KIB),
+    "another tenant's, 64 KiB": foreign_metadata(64 * KIB),
+    "another tenant's, 512 KiB": foreign_metadata(512 * KIB),
+    "nobody's, 64 KiB of arrays": '{"auth_id":"acme","x":' + ("[" * 127 + "]" * 127 + ",") * 252 + "0",
+    "nobody's, 512 KiB of owners": "{" + '"auth_id":"acme",' * 30_000 + '"x":0}',
+}
+
+
+@pytest.mark.wall
+async def test_what_large_metadata_costs_is_measured(
+    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: Wall
+) -> None:
+    names = {kind: f"room-{number:09}" for number, kind in enumerate(LARGE)}
+    for kind, text in LARGE.items():
+        if text is not None:
+            await real_livekit_on_redis.create_room(names[kind], metadata=text)
+    async with grpc.aio.insecure_channel(walled_on_redis.stack.grpc_address) as channel:
+        ask = over_grpc(channel)
+        times = await sampled(
+            wall,
+            "large metadata",
+            list(LARGE),
+            wall.count(1_000, short=3),
+            lambda kind: ask(names[kind]),
+            at_once=1,
+        )
+    rows = [
+        [kind, f"{len(each):,}", f"{statistics.median(each) / 1000:.2f}", f"{max(each) / 1000:.2f}"]
+        for kind, each in times.items()
+    ]
+    columns = ("Room", "Samples", "Median, ms", "Longest, ms")
+    wall.record("Masked answers and large metadata (not promised)", columns, rows)
+
+
+UPSTREAM_CASES: dict[str, list[str | None]] = {
+    "absent": [None],
+    "foreign": [*METADATA["foreign"], foreign_metadata(64 * KIB), foreign_metadata(512 * KIB)],
+    "ownerless": [*OWNERLESS, LARGE["nobody's, 64 KiB of arrays"], LARGE["nobody's, 512 KiB of owners"]],
+}
+
+
+async def test_masked_answers_take_the_same_upstream_calls_whatever_the_metadata(
+    livekit_double: LiveKitDouble,
+    tmp_path_factory: pytest.TempPathFactory,
+    http_session: aiohttp.ClientSession,
+) -> None:
+    logs = tmp_path_factory.mktemp("upstream")
+    calls: dict[tuple[str, int, str], list[tuple[object, ...]]] = {}
+    async with (
+        running(livekit_double, logs, {"AUTH_REQUIRED": "true"}) as callers,
+        grpc.aio.insecure_channel(callers.stack.grpc_address) as channel,
+    ):
+        doors = {"gRPC": over_grpc(channel), "REST": over_rest(http_session, callers.stack.url)}
+        for kind, texts in UPSTREAM_CASES.items():
+            for number, text in enumerate(texts):
+                if text is not None:
+                    livekit_double.put_room("the-room", metadata=text)
+                    livekit_double.put_participant("the-room", "somebody")
+                for door, ask in doors.items():
+                    livekit_double.forget()
+                    await ask("the-room")
+                    calls[kind, number, door] = [
+                        (call.method, call.body, call.grants) for call in livekit_double.requests
+                    ]
+    body = proto.ListRoomsRequest(names=["the-room"]).SerializeToString()
+    once = [("ListRooms", body, {"roomList": True})]
+    assert [case for case, made in calls.items() if made != once] == []
+    assert len(calls) == 2 * sum(map(len, UPSTREAM_CASES.values()))
