@@ -169,6 +169,10 @@ class LiveKitDouble:
         """A copy of the room. Raises KeyError."""
         return self._rooms.get(name)
 
+    def has_room(self, name: str) -> bool:
+        """Whether there is a room of this name."""
+        return name in self._rooms
+
     def set_metadata(self, name: str, metadata: str) -> None:
         """Changes the metadata of the same room, which keeps its sid. Raises KeyError."""
         room = self._rooms.get(name)

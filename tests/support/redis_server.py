@@ -98,6 +98,16 @@ class RedisServer:
         stored = {one.identity: one.SerializeToString() for one in participants}
         await self._store(PARTICIPANTS_PREFIX + room, stored)
 
+    async def replace_room(self, room: models.Room, participants: Iterable[models.ParticipantInfo]) -> None:
+        """Puts a room with its participants in the place of any room of that name, all at one moment."""
+        stored = [part for one in participants for part in (one.identity, one.SerializeToString())]
+        async with self.client.pipeline(transaction=True) as together:
+            together.hset(ROOMS_KEY, room.name, room.SerializeToString())
+            together.delete(PARTICIPANTS_PREFIX + room.name)
+            if stored:
+                together.hset(PARTICIPANTS_PREFIX + room.name, items=stored)
+            await together.execute()
+
     async def remove_rooms(self, names: Iterable[str]) -> None:
         """Removes rooms that `put_rooms` stored, with their participants."""
         gone = list(names)
