@@ -36,8 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--wall-minutes",
         type=float,
-        default=10.0,
-        help="with --wall: the most that the search for leaks may take (10)",
+        default=8.0,
+        help="with --wall: the most that the search for leaks may take (8)",
     )
 
 

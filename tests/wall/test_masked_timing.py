@@ -178,7 +178,7 @@ async def test_what_large_metadata_costs_is_measured(
             wall,
             "large metadata",
             list(LARGE),
-            wall.count(1_000, short=3),
+            wall.count(500, short=3),
             lambda kind: ask(names[kind]),
             at_once=1,
         )

@@ -197,7 +197,7 @@ async def test_rooms_that_change_hands_in_the_store_of_a_real_livekit(
     names = [f"stored-{number}" for number in range(4)]
     lives: Counter[str] = Counter()
     polled = Polled(list(doors(walled_on_redis, http_session).values()), lives)
-    seconds = wall.count(90, short=3)
+    seconds = wall.count(60, short=3)
     until = time.monotonic() + seconds
 
     async def change_hands(name: str) -> None:
@@ -241,7 +241,7 @@ async def test_rooms_that_real_participants_join_and_their_owners_recreate_or_gi
     name = "joined"
     lives: Counter[str] = Counter()
     polled = Polled(list(doors(walled_on_redis, http_session).values()), lives)
-    seconds = wall.count(90, short=4)
+    seconds = wall.count(60, short=4)
     until = time.monotonic() + seconds
 
     async def change_hands() -> None:
