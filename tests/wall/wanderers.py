@@ -119,21 +119,31 @@ class Wanderers:
 
     async def _walk(self, tenant: str) -> None:
         operator = random.random() < 0.3
+        consistency = random.choice((pb.CONSISTENCY_FULLY_CONSISTENT, pb.CONSISTENCY_MINIMIZE_LATENCY))
         names: list[str] = []
         page_size, page_token = random.choice(PAGE_SIZES), ""
         for _ in range(PAGES_AT_MOST):
-            page = await self._page(tenant, page_size, page_token, operator=operator)
+            page = await self._page(tenant, page_size, page_token, consistency, operator=operator)
             names += [room.name for room in page.rooms]
             page_token = page.next_page_token
             if not page_token:
                 self._compare(tenant, names)
                 return
 
-    async def _page(self, tenant: str, size: int, token: str, *, operator: bool) -> pb.ListRoomsResponse:
+    async def _page(
+        self,
+        tenant: str,
+        size: int,
+        token: str = "",
+        consistency: pb.Consistency.ValueType = pb.CONSISTENCY_UNSPECIFIED,
+        *,
+        operator: bool = False,
+    ) -> pb.ListRoomsResponse:
         began = time.monotonic()
         page = await self._callers.grpc.list_rooms_page(
             page_size=size,
             page_token=token,
+            consistency=consistency,
             token=_secret(tenant, operator),
             tenant_id=tenant if operator else None,
             timeout=30,
@@ -158,12 +168,12 @@ class Wanderers:
     async def _borrow_a_page_token(self, tenant: str) -> None:
         """A page token of another tenant's is of no use."""
         other = random.choice([one for one in TENANTS if one != tenant])
-        page = await self._page(other, 3, "", operator=False)
+        page = await self._page(other, 3)
         if not page.next_page_token:
             self.mistakes.append(f"{other} was given a single page")
             return
         try:
-            await self._page(tenant, 3, page.next_page_token, operator=False)
+            await self._page(tenant, 3, page.next_page_token)
         except InvalidArgument:
             self.answers["foreign page tokens"] += 1
         else:
