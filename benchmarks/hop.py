@@ -32,6 +32,7 @@ from service.auth.principal import Scope
 from service.authentication import AuthenticationInterceptor
 from service.consistency import Consistency
 from service.error_boundary import ErrorBoundary
+from service.even_answers import EvenAnswers
 from service.named_rooms import OwnedRoom
 from service.ownership import owner_of
 from service.relay.calls import RelayedCalls, handlers_of
@@ -82,13 +83,14 @@ async def serve(address: str) -> None:
         ErrorBoundary(RequestIds()),
         AuthenticationInterceptor(Authenticator([secrets], required=True)),
     ]
-    server = grpc.aio.server(interceptors=interceptors)
-    servicer = Servicer(Rooms(RoomsInMemory(), Consistency.FULL))
-    add_TenantRoomsServicer_to_server(servicer, server)
-    add_RelayServicer_to_server(Relay(RelayedCalls(interceptors, handlers_of(servicer))), server)
-    server.add_insecure_port(address)
-    await server.start()
-    await server.wait_for_termination()
+    async with EvenAnswers() as even_answers:
+        server = grpc.aio.server(interceptors=interceptors)
+        servicer = Servicer(Rooms(RoomsInMemory(), Consistency.FULL, even_answers))
+        add_TenantRoomsServicer_to_server(servicer, server)
+        add_RelayServicer_to_server(Relay(RelayedCalls(interceptors, handlers_of(servicer))), server)
+        server.add_insecure_port(address)
+        await server.start()
+        await server.wait_for_termination()
 
 
 class Measured(NamedTuple):

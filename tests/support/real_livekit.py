@@ -19,7 +19,7 @@ from tools.livekit_server import LiveKitServer
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 CALLS_AT_ONCE = 32
 
 
