@@ -57,6 +57,7 @@ async def wander(estate: Estate, wanderers: Wanderers, wall: Wall, against: str)
         for first in range(CHANGERS):
             changing.create_task(estate.keep_changing(estate.changing[first::CHANGERS], 0.01))
         try:
+            await wanderers.ask_in_every_way()
             async with asyncio.TaskGroup() as asking:
                 for _ in range(AT_ONCE):
                     asking.create_task(one())

@@ -23,6 +23,7 @@ SECRETS = json.dumps(
 PAGE_SIZES = (3, 10, 25, 60, 1_000)
 PAGES_AT_MOST = 12
 LISTS_IN_A_HUNDRED = 6
+DOORS = ("gRPC", "REST", "gRPC, operator")
 
 
 class Wanderers:
@@ -52,7 +53,17 @@ class Wanderers:
         if random.randrange(100) < LISTS_IN_A_HUNDRED:
             await random.choice((self._walk, self._list_over_rest, self._borrow_a_page_token))(tenant)
         else:
-            await self._get(tenant)
+            await self._get(tenant, random.choice(DOORS))
+
+    async def ask_in_every_way(self) -> None:
+        """One question of each kind, so that a short run lacks none."""
+        tenant = random.choice(TENANTS)
+        for door in DOORS:
+            await self._get(tenant, door)
+        await self._walk(tenant, operator=False)
+        await self._walk(tenant, operator=True)
+        await self._list_over_rest(tenant)
+        await self._borrow_a_page_token(tenant)
 
     def settle(self) -> None:
         """Judges rooms that were shown before it was known what they are."""
@@ -61,7 +72,7 @@ class Wanderers:
 
     # --- one room ----------------------------------------------------------------------------------------
 
-    async def _get(self, tenant: str) -> None:
+    async def _get(self, tenant: str, door: str) -> None:
         estate = self._estate
         kind = random.choices(("own", "foreign", "changing", "ownerless", "absent"), (35, 30, 15, 10, 10))[0]
         match kind:
@@ -74,7 +85,6 @@ class Wanderers:
                 name = random.choice(estate.changing if kind == "changing" else estate.ownerless)
             case _:
                 name = f"absent {random.randrange(1_000)}"
-        door = random.choice(("gRPC", "REST", "gRPC, operator"))
         text = await (self._get_over_rest if door == "REST" else self._get_over_grpc)(name, tenant, door)
         self.answers[f"details, {door}"] += 1
         if text is None:
@@ -117,8 +127,8 @@ class Wanderers:
 
     # --- lists -------------------------------------------------------------------------------------------
 
-    async def _walk(self, tenant: str) -> None:
-        operator = random.random() < 0.3
+    async def _walk(self, tenant: str, operator: bool | None = None) -> None:
+        operator = random.random() < 0.3 if operator is None else operator
         consistency = random.choice((pb.CONSISTENCY_FULLY_CONSISTENT, pb.CONSISTENCY_MINIMIZE_LATENCY))
         names: list[str] = []
         page_size, page_token = random.choice(PAGE_SIZES), ""
