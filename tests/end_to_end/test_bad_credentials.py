@@ -1,6 +1,6 @@
 """Whatever is presented as a credential is refused in bounded time and memory, at both doors.
 
-All ways to authenticate are set up. `pytest --hypothesis-profile=wall` tries very many more.
+All ways to authenticate are set up. `pytest --wall` tries very many more.
 """
 
 import asyncio
@@ -193,6 +193,7 @@ TOKENS = (
 )
 
 
+@pytest.mark.wall
 @given(TOKENS)
 async def test_anything_is_refused(stage: Stage, token: bytes) -> None:
     await refused(stage, token)
@@ -211,6 +212,7 @@ METADATA = st.lists(
 )
 
 
+@pytest.mark.wall
 @given(METADATA)
 async def test_any_metadata_is_refused(stage: Stage, metadata: list[tuple[bytes, bytes]]) -> None:
     async with asyncio.timeout(SECONDS):

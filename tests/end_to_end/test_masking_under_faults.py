@@ -345,6 +345,7 @@ def small(text: str) -> bool:
         return False
 
 
+@pytest.mark.wall
 @given(
     (documents() | odd_documents() | damaged_documents() | any_text() | st.text(max_size=200)).filter(small)
 )
