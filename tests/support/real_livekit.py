@@ -21,6 +21,8 @@ T = TypeVar("T")
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 60.0
 CALLS_AT_ONCE = 32
+EMPTY_ROOM_SECONDS = 24 * 3600
+"""LiveKit removes a room that nobody is in after five minutes otherwise; long tests take more."""
 
 
 async def reported(look: Callable[[], Awaitable[T | None]], what: str) -> T:
@@ -82,7 +84,12 @@ class RealLiveKit:
             metadata = json.dumps({"auth_id": owner})
         self._made.add(name)
         return await self._api.room.create_room(
-            proto.CreateRoomRequest(name=name, metadata=metadata, max_participants=max_participants)
+            proto.CreateRoomRequest(
+                name=name,
+                metadata=metadata,
+                max_participants=max_participants,
+                empty_timeout=EMPTY_ROOM_SECONDS,
+            )
         )
 
     async def create_rooms(self, names_and_owners: dict[str, str | None]) -> None:
