@@ -17,9 +17,10 @@ class AddressInUse(CannotStart):
     """
 
     def __init__(self, address: str, setting: str) -> None:
+        unix = address.startswith("unix:")
+        nowhere = "no socket can be made there" if unix else "this machine has no such address"
         super().__init__(
-            f"Cannot listen on {address}: another process uses it, or this machine has no such address. "
-            f"{setting} changes it."
+            f"Cannot listen on {address}: another process uses it, or {nowhere}. {setting} changes it."
         )
 
 

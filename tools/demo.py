@@ -82,10 +82,10 @@ async def _work(
 ) -> NoReturn:
     """Start everything, give the tour, and stay. Raises ChildFailedError as soon as a part fails."""
     print("Starting …", flush=True)
-    stack, livekit = await _bring_up(settings, binary, env, parts)
+    stack, livekit, guest = await _bring_up(settings, binary, env, parts)
     children = [stack.service, stack.edge, *([livekit.child] if livekit else [])]
     failing = asyncio.ensure_future(_first_to_end(children))
-    touring = asyncio.ensure_future(_show(settings, stack, livekit, env))
+    touring = asyncio.ensure_future(_show(settings, stack, livekit, guest, env))
     try:
         await asyncio.wait({failing, touring}, return_when=asyncio.FIRST_COMPLETED)
         if touring.done() and touring.exception():
@@ -112,7 +112,7 @@ async def _first_to_end(children: Sequence[ChildProcess]) -> ChildProcess:
 
 async def _bring_up(
     settings: DemoSettings, binary: Path | None, env: Mapping[str, str], parts: AsyncExitStack
-) -> tuple[Stack, LiveKitServer | None]:
+) -> tuple[Stack, LiveKitServer | None, Guest | None]:
     """Start everything; what was started is left to `parts`."""
     settings.logs.mkdir(parents=True, exist_ok=True)
     for name in LOGS:
@@ -145,16 +145,22 @@ async def _bring_up(
             env=env,
         )
     )
-    if guest:
+    if guest and guest.joined:
         await guest.wait_counted()
-    return stack, livekit
+    return stack, livekit, guest
 
 
 async def _show(
-    settings: DemoSettings, stack: Stack, livekit: LiveKitServer | None, env: Mapping[str, str]
+    settings: DemoSettings,
+    stack: Stack,
+    livekit: LiveKitServer | None,
+    guest: Guest | None,
+    env: Mapping[str, str],
 ) -> None:
     """Print what a newcomer needs."""
     _print_addresses(settings, stack, livekit)
+    if guest:
+        print(f"\nDemo rooms of two tenants are there, {_presence(guest)}")
     styled = sys.stdout.isatty() and "NO_COLOR" not in env
     await Tour(stack, settings.tenants, settings.operator, basic_environment(env), sys.stdout, styled).show()
     print(f"\nRead on: README.md, docs/README.md, {stack.url}/docs\nCtrl-C stops everything.", flush=True)
@@ -173,8 +179,12 @@ def _print_addresses(settings: DemoSettings, stack: Stack, livekit: LiveKitServe
     print("TenantRooms is up.\n")
     for name, value in rows.items():
         print(f"  {name:10}{value}")
-    if livekit:
-        print(f'\nDemo rooms of two tenants are there, with a real participant in "{GUEST_ROOM}".')
+
+
+def _presence(guest: Guest) -> str:
+    if guest.joined:
+        return f'with a real participant in "{GUEST_ROOM}".'
+    return f'without a participant:\nnone could join "{GUEST_ROOM}". That takes a network besides loopback.'
 
 
 if __name__ == "__main__":

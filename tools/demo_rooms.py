@@ -69,10 +69,14 @@ class Guest:
             .to_jwt()
         )
         self._room = rtc.Room()
+        self.joined = False
 
     async def __aenter__(self) -> Self:
-        """Join, with the media connection up."""
-        await self._room.connect(self._access.url, self._token)
+        """Join, with the media connection up; `joined` stays False where that cannot be done."""
+        # WebRTC does not use loopback, so a machine without any network has no media connection.
+        with contextlib.suppress(rtc.ConnectError):
+            await self._room.connect(self._access.url, self._token)
+            self.joined = True
         return self
 
     async def wait_counted(self) -> None:
@@ -86,6 +90,8 @@ class Guest:
 
     async def __aexit__(self, *_: object) -> None:
         """Leave, or give up soon: the server forgets those who are gone."""
+        if not self.joined:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._room.disconnect()

@@ -11,7 +11,7 @@ import os
 import sys
 
 from service.ownership import Ownerless, owner_of
-from tenantrooms_client import NotFound, TenantRoomsClient
+from tenantrooms_client import NotFound, TenantRoomsClient, TenantRoomsError
 
 
 async def main(target: str) -> None:
@@ -28,4 +28,9 @@ async def main(target: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    if len(sys.argv) != 2 or "TENANTROOMS_TOKEN" not in os.environ:
+        sys.exit("Give the service's host:port, and an operator's token in TENANTROOMS_TOKEN.")
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except TenantRoomsError as error:
+        sys.exit(str(error))

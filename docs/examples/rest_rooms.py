@@ -49,4 +49,6 @@ def main(base_url: str, room_name: str | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3) or "TENANTROOMS_TOKEN" not in os.environ:
+        sys.exit("Give the edge's URL, perhaps a room's name, and a token in TENANTROOMS_TOKEN.")
     sys.exit(main(*sys.argv[1:]))

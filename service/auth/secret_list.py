@@ -106,6 +106,6 @@ def _describe(problem: ErrorDetails) -> str:
         case (int(index), str(member)):
             return f"entry {index + 1}: {member}: {problem['msg']}"
         case (int(index),):
-            return f"entry {index + 1}: {problem['msg']}"
+            return f"entry {index + 1}: Input should be an object with id and secret"
         case _:
             return problem["msg"]

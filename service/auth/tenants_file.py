@@ -138,14 +138,16 @@ def _mapping(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 def _describe(problem: ErrorDetails) -> str:
     """What is wrong, with the place but without any text that was given: it may be a secret."""
     extra = problem["type"] == "extra_forbidden"
+    # pydantic's own text names our class.
+    message = "Input should be a mapping" if problem["type"] == "model_type" else problem["msg"]
     match problem["loc"]:
         case ("tenants", int(index), *_) if extra:
             return f"tenant {index + 1}: it has a member other than id, secrets and role"
         case ("tenants", int(index), "secrets", int(number)):
-            return f"tenant {index + 1}, secret {number + 1}: {problem['msg']} (in YAML, in quotes)"
+            return f"tenant {index + 1}, secret {number + 1}: {message} (in YAML, in quotes)"
         case ("tenants", int(index), *rest):
-            return ": ".join([f"tenant {index + 1}", *map(str, rest), problem["msg"]])
+            return ": ".join([f"tenant {index + 1}", *map(str, rest), message])
         case _ if extra:
             return "has a member other than tenants"
         case _:
-            return f"holds no list of tenants: {problem['msg']}"
+            return f"holds no list of tenants: {message}; its form is not that of AUTH_API_SECRETS_JSON"

@@ -122,6 +122,8 @@ async def test_rooms_without_an_owner_are_found_and_the_guide_gives_one_to_its_t
         ["no_auth_id", "'lobby'"],
         ["no_metadata", "'plain'"],
     ]
+    ended = await run(OWNERLESS, stack.grpc_address, TENANTROOMS_TOKEN="nobodys")
+    assert (ended.status, ended.out, "Traceback" in ended.err) == (1, "", False)
     (program,) = fences("docs/how-to/find-ownerless-rooms.md", "python")
     ended = await run(
         "-",

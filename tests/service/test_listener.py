@@ -235,6 +235,6 @@ async def test_a_unix_socket_that_was_left_behind_is_taken(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["a-file", "no-folder/s", "x" * 200])
 async def test_where_no_unix_socket_can_be_it_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "a-file").write_text("")
-    with pytest.raises(AddressInUse):
+    with pytest.raises(AddressInUse, match="no socket can be made there"):
         bind(grpc.aio.server(), f"unix:{tmp_path}/{name}", None)
     assert (tmp_path / "a-file").is_file()

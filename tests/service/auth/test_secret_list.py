@@ -53,7 +53,7 @@ BAD = {
     "an object": (f'{{"acme":"{CANARY}"}}', "valid list"),
     "a text": (f'"{CANARY}"', "valid list"),
     "no entries": ("[]", "lists no secret"),
-    "an entry that is a text": (f'["{CANARY}"]', "entry 1: Input should be a valid dictionary"),
+    "an entry that is a text": (f'["{CANARY}"]', "entry 1: Input should be an object"),
     "no id": (f'[{{"secret":"{CANARY}"}}]', "entry 1: id: Field required"),
     "no secret": ('[{"id":"acme"}]', "entry 1: secret: Field required"),
     "an id that is a number": (f'[{{"id":5,"secret":"{CANARY}"}}]', "entry 1: id: Input should be"),

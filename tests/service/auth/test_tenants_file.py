@@ -71,7 +71,10 @@ def test_a_file_as_people_write_it_is_read() -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "a list": ([{"id": "acme", "secrets": [CANARY]}], "holds no list of tenants"),
+    "a list": (
+        [{"id": "acme", "secrets": [CANARY]}],
+        "holds no list of tenants: Input should be a mapping; its form is not that of",
+    ),
     "a text": (CANARY, "holds no list of tenants"),
     "nothing": (None, "holds no list of tenants"),
     "no tenants": ({}, "holds no list of tenants"),
@@ -79,7 +82,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "tenants by name": ({"tenants": {"acme": [CANARY]}}, "holds no list of tenants"),
     "an empty list": ({"tenants": []}, "lists no secret"),
     "another member": ({"tenants": [], CANARY: 1}, "has a member other than tenants"),
-    "a tenant that is a text": ({"tenants": [CANARY]}, "tenant 1: Input should be"),
+    "a tenant that is a text": ({"tenants": [CANARY]}, "tenant 1: Input should be a mapping"),
     "no id": ({"tenants": [{"secrets": [CANARY]}]}, "tenant 1: id: Field required"),
     "no secrets": ({"tenants": [{"id": "a"}]}, "tenant 1: secrets: Field required"),
     "an empty list of secrets": ({"tenants": [{"id": "a", "secrets": []}]}, "tenant 1: has no secret"),
