@@ -11,6 +11,12 @@ from typing import Final, cast
 from litestar.types import HTTPReceiveMessage, Message, Receive, Send
 from litestar.types.asgi_types import HTTPRequestEvent
 
+WATCH_AFTER_SECONDS: Final = 0.05
+"""How long the work for a caller goes on before it is looked whether the caller is still there.
+
+Looking takes a task, and a promise of the server's that crosses its threads: a fifth of what a short request
+costs. Work that is done before that pays nothing, and cancelling it would spare nothing."""
+
 _EMPTY_REQUEST: Final[HTTPRequestEvent] = {"type": "http.request", "body": b"", "more_body": False}
 
 
@@ -69,12 +75,13 @@ class Exchange:
     async def run(self, work: Awaitable[None]) -> None:
         """Runs what answers the request, and cancels it when the caller hangs up: the server does not.
 
+        A caller that hangs up at once is noticed after `WATCH_AFTER_SECONDS`.
+
         Raises:
             CallerGoneError: the caller hung up before the end of the answer.
         """
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        # Work that never waits is done before anybody could be seen to leave, and pays for no watching.
-        start = asyncio.get_running_loop().call_soon(self._start_watching, task)
+        start = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._start_watching, task)
         try:
             await work
         except asyncio.CancelledError:
