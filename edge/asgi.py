@@ -6,7 +6,7 @@ Before it: granian. After it: Litestar, with a plain path, no body and no `api_k
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Final, cast
 
 from litestar.enums import ScopeType
@@ -18,6 +18,7 @@ from edge.cors import Cors
 from edge.credentials import read_credential, without_api_key
 from edge.errors import Answer
 from edge.exchange import CallerGoneError, Exchange
+from edge.fields import Fields
 from edge.logs import log_unexpected
 from edge.paths import PathNotUtf8Error, Target, find_target
 from edge.request_ids import RequestIds
@@ -65,38 +66,39 @@ class Edge:
             await self._app(scope, receive, send)
 
     async def _answer_request(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        request_id = self._request_ids.choose(_values(scope, b"x-request-id"))
+        fields = Fields(scope["headers"])
+        request_id = self._request_ids.choose(fields[b"x-request-id"])
         exchange = Exchange(
             receive,
             send,
             [
                 (b"cache-control", b"no-store"),
                 (b"x-request-id", request_id.encode("ascii")),
-                *self._cors.headers(next(_values(scope, b"origin"), None), scope["method"]),
+                *self._cors.headers(fields.first(b"origin"), scope["method"]),
                 *([(b"connection", b"close")] if self._leaves() else []),
             ],
             with_body=scope["method"] != "HEAD",
         )
         try:
-            await self._answer(scope, exchange, request_id)
+            await self._answer(scope, fields, exchange, request_id)
         except CallerGoneError:
             return
         except Exception as error:  # noqa: BLE001 - the last resort: the server's own answer is no JSON
             log_unexpected(error, request_id)
             if not exchange.started:
-                await errors.UNEXPECTED.response()(scope, exchange.receive, exchange.send)
+                await errors.UNEXPECTED(scope, exchange.receive, exchange.send)
 
-    async def _answer(self, scope: HTTPScope, exchange: Exchange, request_id: str) -> None:
-        found = self._target_or_refusal(scope)
+    async def _answer(self, scope: HTTPScope, fields: Fields, exchange: Exchange, request_id: str) -> None:
+        found = self._target_or_refusal(scope, fields)
         query = scope["query_string"]
         # In place: also what is outside of this function can no longer record the credential.
         scope["query_string"] = without_api_key(query)
         if isinstance(found, Target):
-            found = await self._body_refusal(scope, exchange) or found
+            found = await self._body_refusal(fields, exchange) or found
         if isinstance(found, Answer):
-            await found.response()(scope, exchange.receive, exchange.send)
+            await found(scope, exchange.receive, exchange.send)
             return
-        credential = read_credential(_values(scope, b"authorization"), query)
+        credential = read_credential(fields[b"authorization"], query)
         call = Call(request_id, credential, found.room_name, tuple(scope["headers"]))
         inner = cast(
             "HTTPScope",
@@ -104,11 +106,10 @@ class Edge:
         )
         await exchange.run(self._app(inner, exchange.receive, exchange.send))
 
-    def _target_or_refusal(self, scope: HTTPScope) -> Target | Answer:
+    def _target_or_refusal(self, scope: HTTPScope, fields: Fields) -> Target | Answer:
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.path_bytes:
             return errors.PATH_TOO_LONG
-        # Four bytes more for each field are its `: ` and the end of its line.
-        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self._limits.header_bytes:
+        if fields.size > self._limits.header_bytes:
             return errors.HEADERS_TOO_LARGE
         try:
             target = find_target(scope["raw_path"], self._assets)
@@ -120,9 +121,9 @@ class Edge:
             return target
         return _NO_CONTENT if scope["method"] == "OPTIONS" else _METHOD_NOT_ALLOWED
 
-    async def _body_refusal(self, scope: HTTPScope, exchange: Exchange) -> Answer | None:
-        announced = next(_values(scope, b"content-length"), None)
-        if announced is None and next(_values(scope, b"transfer-encoding"), None) is None:
+    async def _body_refusal(self, fields: Fields, exchange: Exchange) -> Answer | None:
+        announced = fields.first(b"content-length")
+        if announced is None and fields.first(b"transfer-encoding") is None:
             return None  # HTTP/1.1 has no other way to send one
         # The server has checked that it is a number; one of twenty digits need not be read as one.
         if announced and (len(announced) > 18 or int(announced) > self._limits.body_bytes):
@@ -133,7 +134,3 @@ class Edge:
         except TimeoutError:
             return errors.BODY_TOO_SLOW
         return None if fits else errors.BODY_TOO_LARGE
-
-
-def _values(scope: HTTPScope, name: bytes) -> Iterator[bytes]:
-    return (value for key, value in scope["headers"] if key == name)

@@ -7,13 +7,16 @@ Before it: `rooms` with a failed call, or `asgi` with a request that it refuses.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from http import HTTPStatus
 from typing import Final
 
 import grpc
 import msgspec
-from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
 
 Headers = tuple[tuple[str, str], ...]
+
+_JSON: Final = (b"content-type", b"application/json")
 
 
 class Route(Enum):
@@ -25,7 +28,7 @@ class Route(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with a JSON body.
+    """An answer with a JSON body. It is an ASGI application that gives it, so a handler may return it.
 
     Attributes:
         status: the HTTP status.
@@ -37,14 +40,13 @@ class Answer:
     body: bytes
     headers: Headers = ()
 
-    def response(self) -> ASGIResponse:
-        """The same as what Litestar sends."""
-        return ASGIResponse(
-            body=self.body,
-            status_code=self.status,
-            headers=self.headers,
-            media_type="application/json",
-        )
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        fields = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in self.headers]
+        if self.status != HTTPStatus.NO_CONTENT:
+            fields += [_JSON, (b"content-length", b"%d" % len(self.body))]
+        await send({"type": "http.response.start", "status": self.status, "headers": fields})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
 def _error(status: int, text: str, headers: Headers = ()) -> Answer:

@@ -6,8 +6,7 @@ Before it: Litestar. After it: `rooms`.
 from typing import Final, cast
 
 from litestar import get
-from litestar.response.base import ASGIResponse
-from litestar.types import Scope
+from litestar.types import ASGIApp, Scope
 
 from edge.call import call_in
 from edge.errors import Answer, Route
@@ -28,9 +27,9 @@ ROOMS_STATE: Final = "rooms"
     description="Needs no credential and asks nobody else.",
     responses=home_responses(),
 )
-async def home() -> ASGIResponse:
+async def home() -> ASGIApp:
     """The edge is up."""
-    return Answer(200, health_json()).response()
+    return Answer(200, health_json())
 
 
 @get(
@@ -42,10 +41,9 @@ async def home() -> ASGIResponse:
     responses=room_responses(Route.LIST),
     security=SECURITY,
 )
-async def list_rooms(scope: Scope) -> ASGIResponse:
+async def list_rooms(scope: Scope) -> ASGIApp:
     """All rooms of the caller."""
-    answer = await _rooms(scope).list_rooms(call_in(scope["state"]))
-    return answer.response()
+    return await _rooms(scope).list_rooms(call_in(scope["state"]))
 
 
 @get(
@@ -58,10 +56,9 @@ async def list_rooms(scope: Scope) -> ASGIResponse:
     responses=room_responses(Route.DETAILS),
     security=SECURITY,
 )
-async def room_details(scope: Scope) -> ASGIResponse:
+async def room_details(scope: Scope) -> ASGIApp:
     """One room of the caller. Its name comes from the call; Litestar's path holds a placeholder."""
-    answer = await _rooms(scope).room_details(call_in(scope["state"]))
-    return answer.response()
+    return await _rooms(scope).room_details(call_in(scope["state"]))
 
 
 def _rooms(scope: Scope) -> Rooms:
