@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle
 from typing import Any, Final
 
@@ -196,7 +196,7 @@ async def measure(job: Job, calls: Sequence[Call], checked: Checked, seconds: fl
     """Let every caller ask for so many seconds, and wait for the answers that are still to come."""
     tally = Tally()
     upcoming = cycle(job.requests)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
 
     async def caller(call: Call) -> None:
         while time.perf_counter() < start + seconds:
@@ -229,7 +229,7 @@ async def measure(job: Job, calls: Sequence[Call], checked: Checked, seconds: fl
         for task in running:
             task.cancel()
         await asyncio.wait(running)
-    return tally.outcome(start, len(late))
+    return replace(tally.outcome(start, len(late)), cpu_seconds=time.process_time() - used)
 
 
 async def work(job: Job) -> Outcome:

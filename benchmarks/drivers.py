@@ -20,6 +20,7 @@ from typing import Final, Self
 
 from benchmarks.callers import Failed, HttpConnection, Job
 from benchmarks.figures import Outcome
+from benchmarks.usage import children_cpu
 from tools.child_process import basic_environment
 from tools.stack import IMPORT_ROOTS, ROOT
 
@@ -97,8 +98,10 @@ async def run_wrk(binary: Path, job: Job, bodies: list[bytes], seconds: int) -> 
             *("--timeout", f"{WRK_TIMEOUT_SECONDS}s", "--script", CHECK, f"http://{job.address}/"),
             *("--", requests, right),
         ]
+        used = children_cpu()
         async with _process(command) as process:
             output = (await process.communicate())[0].decode("utf-8", "replace")
+        used = children_cpu() - used
     found = OUTCOME.search(output)
     if process.returncode != 0 or found is None:
         raise DriverError(f"wrk ended with exit code {process.returncode}:\n{output[-2_000:]}")
@@ -110,6 +113,7 @@ async def run_wrk(binary: Path, job: Job, bodies: list[bytes], seconds: int) -> 
         p50=float(found[5]),
         p99=float(found[6]),
         problem=found[7] or ("connections failed, or timed out" if int(found[3]) else ""),
+        cpu_seconds=used,
     )
 
 
@@ -140,9 +144,7 @@ class CallersProcess:
     async def run(self) -> Outcome:
         """Let the callers call; what came of it. Raises DriverError."""
         await self._write("go")
-        outcome = Outcome(**json.loads(await self._line()))
-        await self._process.wait()
-        return outcome
+        return Outcome(**json.loads(await self._line()))
 
     async def _write(self, line: str) -> None:
         assert self._process.stdin is not None  # noqa: S101 - asked for with PIPE

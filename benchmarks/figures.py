@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Final
 
-__all__ = ["Figures", "Outcome", "figures_of", "fitted_exponent", "median_of", "percentile"]
+__all__ = ["GENERATOR", "Figures", "Outcome", "figures_of", "fitted_exponent", "median_of", "percentile"]
+
+GENERATOR: Final = "load"
+"""The load generator's name among the processes."""
 
 MILLION: Final = 1_000_000
 
@@ -23,6 +26,7 @@ class Outcome:
         failed: errors, and connections that broke.
         unanswered: requests that were given up.
         problem: what the first of these was, for a person.
+        cpu_seconds: what the load generator used, its start and a check beside it left out.
     """
 
     answers: int
@@ -33,6 +37,7 @@ class Outcome:
     failed: int = 0
     unanswered: int = 0
     problem: str = ""
+    cpu_seconds: float = 0.0
 
     @property
     def is_clean(self) -> bool:
@@ -89,6 +94,7 @@ def figures_of(
         calls: what LiveKit was asked meanwhile.
     """
     answers = max(1, outcome.answers)
+    used = {**cpu_seconds, GENERATOR: outcome.cpu_seconds}
     problems = (
         f"{outcome.wrong} wrong, {outcome.failed} failed, {outcome.unanswered} unanswered "
         f"of {outcome.answers + outcome.wrong + outcome.failed + outcome.unanswered}: {outcome.problem}"
@@ -97,7 +103,7 @@ def figures_of(
         per_second=outcome.per_second,
         p50_ms=outcome.p50 * 1e3,
         p99_ms=outcome.p99 * 1e3,
-        cpu_us={name: seconds / answers * MILLION for name, seconds in cpu_seconds.items()},
+        cpu_us={name: seconds / answers * MILLION for name, seconds in used.items()},
         memory_mb={name: size / MILLION for name, size in memory_bytes.items()},
         upstream_calls=calls / answers,
         problems=() if outcome.is_clean else (problems,),

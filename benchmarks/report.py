@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.figures import Figures, median_of
+from benchmarks.figures import GENERATOR, Figures, median_of
 from benchmarks.layout import SIZES, TENANTS, Store
 from benchmarks.peers import PATIENT
 from benchmarks.plan import Cell, Form, Kind
 from benchmarks.run import Results
 from benchmarks.scaling import Pass, exponents
 from benchmarks.targets import TARGETS, Verdict, judge
-from benchmarks.usage import GENERATOR
 
 __all__ = ["PLOTS", "Run", "as_json", "as_markdown", "problems_of"]
 

@@ -12,10 +12,7 @@ from typing import Final
 
 import psutil
 
-__all__ = ["GENERATOR", "Usage"]
-
-GENERATOR: Final = "load"
-"""The name of the load generators, which are the children that this process has waited for meanwhile."""
+__all__ = ["Usage", "children_cpu"]
 
 SAMPLE_SECONDS: Final = 0.25
 
@@ -30,14 +27,14 @@ class Usage:
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._trees = {name: _tree(psutil.Process(pid)) for name, pid in pids.items()}
         self.cpu_seconds: dict[str, float] = {}
-        """By name, once the block has ended; the load generators too."""
+        """By name, once the block has ended."""
         self.memory_bytes: dict[str, int] = {}
         """By name: the most that was seen."""
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """A block; inside a running event loop."""
-        before, generators = self._cpu(), _children_cpu()
+        before = self._cpu()
         sampling = asyncio.ensure_future(self._sample())
         try:
             yield
@@ -46,7 +43,6 @@ class Usage:
         after = self._cpu()
         self._look()
         self.cpu_seconds = {name: after[name] - before[name] for name in after}
-        self.cpu_seconds[GENERATOR] = _children_cpu() - generators
 
     async def _sample(self) -> None:
         while True:
@@ -76,6 +72,7 @@ def _tree(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _children_cpu() -> float:
+def children_cpu() -> float:
+    """CPU seconds of all children that this process has waited for so far."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -32,13 +32,13 @@ def test_one_size_has_no_exponent() -> None:
 
 
 def test_costs_are_given_for_each_answer() -> None:
-    outcome = Outcome(answers=1_000, seconds=2.0, p50=0.001, p99=0.004)
+    outcome = Outcome(answers=1_000, seconds=2.0, p50=0.001, p99=0.004, cpu_seconds=0.1)
     figures = figures_of(outcome, {"service": 0.5}, {"service": 200_000_000}, calls=250.0)
     assert figures == Figures(
         per_second=500.0,
         p50_ms=1.0,
         p99_ms=4.0,
-        cpu_us={"service": 500.0},
+        cpu_us={"service": 500.0, "load": 100.0},
         memory_mb={"service": 200.0},
         upstream_calls=0.25,
     )
