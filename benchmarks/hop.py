@@ -25,7 +25,7 @@ import uvloop
 from livekit.protocol.models import ParticipantInfo, Room
 
 from edge.relay.client import open_relay
-from edge.rooms import RoomsClient
+from edge.rooms import Metadata, RoomsClient
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
 from service.auth.principal import Scope
@@ -42,8 +42,9 @@ from service.room_index import ListedRoom
 from service.rooms import Rooms
 from service.servicer import Servicer, room_summary
 from tenantrooms.relay.v1.relay_pb2_grpc import RelayStub, add_RelayServicer_to_server
+from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
-from tenantrooms_client import TenantRoomsClient
+from tenantrooms_client import LARGEST_PAGE, TenantRoomsClient
 from tenantrooms_client.channel import open_channel
 
 TENANTS: Final = 64
@@ -102,23 +103,53 @@ class Measured(NamedTuple):
     server_cpu: float
 
 
+class UnaryRooms:
+    """The typed client's unary calls, as the edge would make them without the relay."""
+
+    def __init__(self, client: TenantRoomsClient) -> None:
+        self._client = client
+
+    async def list_rooms_page(
+        self, page_token: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        """One page, encoded."""
+        page = await self._client.list_rooms_page(
+            page_size=LARGEST_PAGE,
+            page_token=page_token,
+            token=token,
+            timeout=deadline - asyncio.get_running_loop().time(),
+            metadata=metadata,
+        )
+        return page.SerializeToString()
+
+    async def get_room(
+        self, room_name: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        """One room, encoded."""
+        timeout = deadline - asyncio.get_running_loop().time()
+        details = await self._client.get_room(room_name, token=token, timeout=timeout, metadata=metadata)
+        return details.SerializeToString()
+
+
 async def measure(client: RoomsClient, rpc: str, callers: int, seconds: float, server: int) -> Measured:
     """So many callers, each with one call after the other."""
     times: list[float] = []
     end = time.perf_counter() + seconds
+    loop = asyncio.get_running_loop()
 
     async def call(number: int) -> None:
         tenant = number % TENANTS
         while (began := time.perf_counter()) < end:
+            deadline = loop.time() + 10
             metadata = [("x-request-id", f"id-{number}")]
             token = f"secret-{tenant}"
             if rpc == "GetRoom":
                 name = f"tenant-{tenant}/room"
-                details = await client.get_room(name, token=token, timeout=10, metadata=metadata)
-                right = details.room.name == name
+                answer = await client.get_room(name, token=token, deadline=deadline, metadata=metadata)
+                right = GetRoomResponse.FromString(answer).room.name == name
             else:
-                pages = client.list_rooms_pages(token=token, timeout=10, metadata=metadata)
-                right = [len(page.rooms) async for page in pages] == [ROOMS]
+                answer = await client.list_rooms_page("", token=token, deadline=deadline, metadata=metadata)
+                right = len(ListRoomsResponse.FromString(answer).rooms) == ROOMS
             if not right:
                 raise AssertionError("a wrong answer")
             times.append(time.perf_counter() - began)
@@ -165,9 +196,9 @@ async def compare(seconds: float, rounds: int) -> None:
         served() as (address, pid),
         TenantRoomsClient(address) as unary,
         open_channel(address, None, None) as channel,
-        open_relay(RelayStub(channel).Exchange, unary, 10.0) as relay,
+        open_relay(RelayStub(channel).Exchange, unary) as relay,
     ):
-        ways: dict[str, RoomsClient] = {"unary": unary, "relay": relay}
+        ways: dict[str, RoomsClient] = {"unary": UnaryRooms(unary), "relay": relay}
         for number in range(rounds + 1):
             for rpc in ("GetRoom", "ListRooms"):
                 for callers in CALLERS:

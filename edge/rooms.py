@@ -1,53 +1,57 @@
 """Owns the two room routes: asks the service on behalf of one caller and gives its answer as JSON.
 
 Before it: Litestar with the `Call` that `asgi` has made. After it: `relay`; the answer goes
-through `room_json` or `errors`.
+through `kept_json` or `errors`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
 from edge import errors
 from edge.call import Call
 from edge.credentials import Kind
 from edge.errors import Answer, Route
 from edge.forwarding import FORWARDED_HEADERS_KEY, forwarded_headers
-from edge.room_json import details_json, list_json, summaries_json
-from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
+from edge.kept_json import RoomsJson
+from edge.room_json import list_json
 from tenantrooms_client import TenantRoomsError
+from tenantrooms_client.errors import Internal
 
-_ENCODED_AT_ONCE: Final = 2_000
-"""Rooms that are made into JSON before other requests get their turn: some 3 ms."""
+Metadata = Sequence[tuple[str, str | bytes]]
+
+_UNREADABLE: Final = Internal(grpc.StatusCode.INTERNAL, None, "The answer could not be decoded")
 
 _log = structlog.get_logger(__name__)
 
 
 class RoomsClient(Protocol):
-    """What the edge needs of a client of the service."""
+    """What the edge needs of a client of the service: its answers as the bytes that they came in."""
 
-    def list_rooms_pages(
-        self,
-        *,
-        token: str | None,
-        timeout: float | None,
-        metadata: Sequence[tuple[str, str | bytes]],
-    ) -> AsyncGenerator[ListRoomsResponse, None]:
-        """The caller's rooms on the largest pages, within one timeout; raises TenantRoomsError."""
+    async def list_rooms_page(
+        self, page_token: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        """An encoded `ListRoomsResponse`: one page of the caller's rooms, as large as pages are.
+
+        Args:
+            page_token: of the page before; empty for the first.
+            token: the caller's credential.
+            deadline: when the call's time is up, by the event loop's clock.
+            metadata: further metadata of the call.
+
+        Raises:
+            TenantRoomsError: the call failed.
+        """
         ...
 
     async def get_room(
-        self,
-        room_name: str,
-        *,
-        token: str | None,
-        timeout: float | None,
-        metadata: Sequence[tuple[str, str | bytes]],
-    ) -> GetRoomResponse:
-        """One room with its participants; raises TenantRoomsError."""
+        self, room_name: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        """An encoded `GetRoomResponse`: one room with its participants; otherwise as `list_rooms_page`."""
         ...
 
 
@@ -64,6 +68,7 @@ class Rooms:
         self._client = client
         self._timeout = timeout
         self._forward_headers = forward_headers
+        self._json = RoomsJson()
 
     async def list_rooms(self, call: Call) -> Answer:
         """All rooms that the caller may see, or the error."""
@@ -74,28 +79,31 @@ class Rooms:
         return await _answer(Route.DETAILS, call, self._one_room)
 
     async def _all_rooms(self, call: Call) -> bytes:
-        walk = self._client.list_rooms_pages(
-            token=call.credential.token, timeout=self._timeout, metadata=self._metadata(call)
-        )
+        deadline, metadata = self._deadline(), self._metadata(call)
         pieces: list[bytes] = []
-        async with aclosing(walk) as pages:
-            async for page in pages:
-                for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
-                    if start:
-                        await asyncio.sleep(0)
-                    pieces.append(summaries_json(page.rooms[start : start + _ENCODED_AT_ONCE]))
-        return list_json(pieces)
+        page_token = ""
+        while True:
+            page = await self._client.list_rooms_page(
+                page_token, token=call.credential.token, deadline=deadline, metadata=metadata
+            )
+            piece, page_token = await self._json.of_page(page)
+            pieces.append(piece)
+            if not page_token:
+                return list_json(pieces)
 
     async def _one_room(self, call: Call) -> bytes:
         response = await self._client.get_room(
             call.room_name,
             token=call.credential.token,
-            timeout=self._timeout,
+            deadline=self._deadline(),
             metadata=self._metadata(call),
         )
-        return details_json(response)
+        return self._json.of_details(response)
 
-    def _metadata(self, call: Call) -> list[tuple[str, str | bytes]]:
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout
+
+    def _metadata(self, call: Call) -> Metadata:
         metadata: list[tuple[str, str | bytes]] = [("x-request-id", call.request_id)]
         if call.credential.kind is Kind.UNUSABLE:
             # A scheme without a token: something was presented, which the service may have to refuse.
@@ -112,6 +120,8 @@ async def _answer(route: Route, call: Call, ask: Callable[[Call], Awaitable[byte
         return Answer(200, await ask(call))
     except TenantRoomsError as failure:
         return _answer_to(failure, route, call)
+    except DecodeError:
+        return _answer_to(_UNREADABLE, route, call)
 
 
 def _answer_to(failure: TenantRoomsError, route: Route, call: Call) -> Answer:

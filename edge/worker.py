@@ -43,7 +43,7 @@ def load_worker(
     async def open_client() -> AsyncIterator[RoomsClient]:
         async with (
             ServiceClient(settings, service_files) as service,
-            open_relay(service.exchange, service, settings.timeout_seconds) as client,
+            open_relay(service.exchange, service) as client,
         ):
             service.on_change = client.renew
             # granian lets the loop rest between the application's start, of which this is the end, and the

@@ -5,12 +5,12 @@ Where the service has no relay, or a call does not fit into a frame, it is made 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from edge.relay.connection import Connection
 from edge.relay.stream import FRAME_BYTES, Exchange, Question, StreamOverError
@@ -22,7 +22,7 @@ from tenantrooms.v1.tenant_rooms_pb2 import (
     ListRoomsResponse,
 )
 from tenantrooms_client import LARGEST_PAGE
-from tenantrooms_client.errors import DeadlineExceeded, Internal, Unavailable
+from tenantrooms_client.errors import DeadlineExceeded, Unavailable
 
 MOST_CALLS: Final = 1_024
 """Calls under way at a time; further ones wait. The service reads no more from one stream."""
@@ -31,7 +31,6 @@ _TRIES: Final = 2
 """How often a call may go out. Both rpcs only read, so a call may be made anew when its stream has broken."""
 
 Metadata = Sequence[tuple[str, str | bytes]]
-Response = TypeVar("Response", bound=Message)
 
 
 class UnaryClient(Protocol):
@@ -51,62 +50,35 @@ class UnaryClient(Protocol):
 
 
 @asynccontextmanager
-async def open_relay(
-    start: Callable[[], Exchange], unary: UnaryClient, timeout: float
-) -> "AsyncIterator[RelayClient]":
+async def open_relay(start: Callable[[], Exchange], unary: UnaryClient) -> "AsyncIterator[RelayClient]":
     """A client that keeps a stream open until the context ends.
 
     Args:
         start: starts an exchange with the service.
         unary: makes the calls that cannot go by relay; whoever opened it closes it.
-        timeout: seconds that a call may take if it does not say.
     """
     async with Connection(start) as connection:
-        yield RelayClient(connection, unary, timeout)
+        yield RelayClient(connection, unary)
 
 
 class RelayClient:
     """Calls the service by relay; see `open_relay`."""
 
-    def __init__(self, connection: Connection, unary: UnaryClient, timeout: float) -> None:
+    def __init__(self, connection: Connection, unary: UnaryClient) -> None:
         self._connection = connection
         self._unary = unary
-        self._timeout = timeout
         self._places = asyncio.Semaphore(MOST_CALLS)
 
     def renew(self) -> None:
         """Changes over to a new stream, for when another channel is in use from now on. No call is lost."""
         self._connection.renew()
 
-    async def list_rooms_pages(
-        self, *, token: str | None, timeout: float | None, metadata: Metadata
-    ) -> AsyncGenerator[ListRoomsResponse, None]:
-        """The caller's rooms on the largest pages, within one timeout; raises TenantRoomsError."""
-        deadline = self._deadline(timeout)
-        page_token = ""
-        while True:
-            page = await self._page(page_token, token, deadline, metadata)
-            yield page
-            page_token = page.next_page_token
-            if not page_token:
-                return
+    async def list_rooms_page(
+        self, page_token: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        """One of the largest pages of the caller's rooms, encoded; raises TenantRoomsError."""
 
-    async def get_room(
-        self, room_name: str, *, token: str | None, timeout: float | None, metadata: Metadata
-    ) -> GetRoomResponse:
-        """One room with its participants; raises TenantRoomsError."""
-
-        def unary(seconds: float) -> Awaitable[GetRoomResponse]:
-            return self._unary.get_room(room_name, token=token, timeout=seconds, metadata=metadata)
-
-        request = GetRoomRequest(room_name=room_name)
-        question = _question(relay_pb2.METHOD_GET_ROOM, request, token, metadata)
-        return await self._ask(question, GetRoomResponse, self._deadline(timeout), unary)
-
-    async def _page(
-        self, page_token: str, token: str | None, deadline: float, metadata: Metadata
-    ) -> ListRoomsResponse:
-        def unary(seconds: float) -> Awaitable[ListRoomsResponse]:
+        def unary(seconds: float) -> Awaitable[Message]:
             return self._unary.list_rooms_page(
                 page_size=LARGEST_PAGE,
                 page_token=page_token,
@@ -115,28 +87,29 @@ class RelayClient:
                 metadata=metadata,
             )
 
-        request = ListRoomsRequest(page_size=LARGEST_PAGE, page_token=page_token)
+        request = ListRoomsRequest(page_size=LARGEST_PAGE, page_token=page_token).SerializeToString()
         question = _question(relay_pb2.METHOD_LIST_ROOMS, request, token, metadata)
-        return await self._ask(question, ListRoomsResponse, deadline, unary)
+        return await self._ask(question, deadline, unary)
 
-    def _deadline(self, timeout: float | None) -> float:
-        return asyncio.get_running_loop().time() + (self._timeout if timeout is None else timeout)
+    async def get_room(
+        self, room_name: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        """One room with its participants, encoded; raises TenantRoomsError."""
+
+        def unary(seconds: float) -> Awaitable[Message]:
+            return self._unary.get_room(room_name, token=token, timeout=seconds, metadata=metadata)
+
+        request = GetRoomRequest(room_name=room_name).SerializeToString()
+        question = _question(relay_pb2.METHOD_GET_ROOM, request, token, metadata)
+        return await self._ask(question, deadline, unary)
 
     async def _ask(
-        self,
-        question: Question,
-        response: type[Response],
-        deadline: float,
-        unary: Callable[[float], Awaitable[Response]],
-    ) -> Response:
-        raw = await self._relayed(question, deadline) if question.size <= FRAME_BYTES else None
-        if raw is None:
-            return await unary(max(0.0, deadline - asyncio.get_running_loop().time()))
-        try:
-            return response.FromString(raw)
-        except DecodeError:
-            text = "The answer could not be decoded"
-            raise Internal(grpc.StatusCode.INTERNAL, None, text) from None
+        self, question: Question, deadline: float, unary: Callable[[float], Awaitable[Message]]
+    ) -> bytes:
+        if question.size <= FRAME_BYTES and (raw := await self._relayed(question, deadline)) is not None:
+            return raw
+        response = await unary(max(0.0, deadline - asyncio.get_running_loop().time()))
+        return response.SerializeToString()
 
     async def _relayed(self, question: Question, deadline: float) -> bytes | None:
         """The encoded response; None where there is no relay."""
@@ -167,9 +140,9 @@ class RelayClient:
 
 
 def _question(
-    method: relay_pb2.Method.ValueType, request: Message, token: str | None, metadata: Metadata
+    method: relay_pb2.Method.ValueType, request: bytes, token: str | None, metadata: Metadata
 ) -> Question:
     pairs = [(key, value if isinstance(value, bytes) else value.encode("ascii")) for key, value in metadata]
     if token is not None:
         pairs.append(("authorization", b"Bearer " + token.encode("ascii")))
-    return Question(method, request.SerializeToString(), pairs)
+    return Question(method, request, pairs)

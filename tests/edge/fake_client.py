@@ -1,7 +1,7 @@
 """A client of the service that records its calls and answers as it is told."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 @dataclass(frozen=True)
 class ListCall:
     token: str | None
-    timeout: float | None
+    timeout: float
     metadata: dict[str, str | bytes]
 
 
@@ -25,7 +25,7 @@ class ListCall:
 class GetCall:
     room_name: str
     token: str | None
-    timeout: float | None
+    timeout: float
     metadata: dict[str, str | bytes]
 
 
@@ -54,20 +54,22 @@ class FakeClient:
     ) -> None:
         self.is_open = False
 
-    async def list_rooms_pages(
-        self, *, token: str | None, timeout: float | None, metadata: Metadata
-    ) -> AsyncGenerator[pb.ListRoomsResponse, None]:
-        for page in self.pages[: self.pages_before_it]:
-            yield page
-        await self._serve(ListCall(token, timeout, dict(metadata)))
-        for page in self.pages[self.pages_before_it :]:
-            yield page
+    async def list_rooms_page(
+        self, page_token: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        number = int(page_token or 0)
+        if number == self.pages_before_it:
+            await self._serve(ListCall(token, _seconds_to(deadline), dict(metadata)))
+        page = pb.ListRoomsResponse()
+        page.CopyFrom(self.pages[number])
+        page.next_page_token = str(number + 1) if number + 1 < len(self.pages) else ""
+        return page.SerializeToString()
 
     async def get_room(
-        self, room_name: str, *, token: str | None, timeout: float | None, metadata: Metadata
-    ) -> pb.GetRoomResponse:
-        await self._serve(GetCall(room_name, token, timeout, dict(metadata)))
-        return pb.GetRoomResponse(room=pb.Room(name=room_name, sid="RM_1"))
+        self, room_name: str, *, token: str | None, deadline: float, metadata: Metadata
+    ) -> bytes:
+        await self._serve(GetCall(room_name, token, _seconds_to(deadline), dict(metadata)))
+        return pb.GetRoomResponse(room=pb.Room(name=room_name, sid="RM_1")).SerializeToString()
 
     @property
     def names(self) -> list[str]:
@@ -86,6 +88,10 @@ class FakeClient:
                 self.cancelled.set()
         if self.failure is not None:
             raise self.failure
+
+
+def _seconds_to(deadline: float) -> float:
+    return deadline - asyncio.get_running_loop().time()
 
 
 def failure(code: grpc.StatusCode, reason: str | None = None) -> TenantRoomsError:

@@ -160,15 +160,16 @@ async def test_the_relay_goes_over_to_a_new_pair_without_losing_a_call(authority
     async with (
         FakeRelay(credentials=credentials) as relay,
         client_of(relay, tls(authority, in_use), OFTEN) as client,
-        open_relay(client.exchange, client, 10.0) as relayed,
+        open_relay(client.exchange, client) as relayed,
     ):
         client.on_change = relayed.renew
-        under_way = asyncio.create_task(relayed.get_room("a", token=None, timeout=10, metadata=()))
+        deadline = asyncio.get_running_loop().time() + 10
+        under_way = asyncio.create_task(relayed.get_room("a", token=None, deadline=deadline, metadata=()))
         first = await relay.stream()
         call = await first.call()
         put(new, in_use)
         second = await relay.stream()
-        after = asyncio.create_task(relayed.get_room("b", token=None, timeout=10, metadata=()))
+        after = asyncio.create_task(relayed.get_room("b", token=None, deadline=deadline, metadata=()))
         second.answer(await second.call(), GetRoomResponse())
         await after
         first.answer(call, GetRoomResponse())

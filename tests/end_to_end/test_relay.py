@@ -11,6 +11,7 @@ from edge.relay.stream import Exchange
 from service.server import running_server
 from service.settings import load
 from tenantrooms.relay.v1.relay_pb2_grpc import RelayStub
+from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse
 from tenantrooms_client import TenantRoomsClient
 from tenantrooms_client.channel import open_channel
 from tests.edge.edge_process import eventually
@@ -122,8 +123,9 @@ async def test_connections_that_end_by_age_cost_no_call(livekit: LiveKitDouble, 
         running_server(settings),
         TenantRoomsClient("unix:/no/such/socket") as unary,
         open_channel(settings.grpc_listen, None, None) as channel,
-        open_relay(start, unary, 10.0) as client,
+        open_relay(start, unary) as client,
     ):
         while opened < 4:
-            details = await client.get_room("own", token=None, timeout=10.0, metadata=())
-            assert details.room.name == "own"
+            deadline = asyncio.get_running_loop().time() + 10
+            answer = await client.get_room("own", token=None, deadline=deadline, metadata=())
+            assert GetRoomResponse.FromString(answer).room.name == "own"
