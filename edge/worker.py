@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from edge import memory
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.listener import Leave
@@ -49,6 +50,7 @@ def load_worker(
             # granian lets the loop rest between the application's start, of which this is the end, and the
             # moment in which it listens. So this comes to pass only then.
             asyncio.get_running_loop().call_later(_READY_SECONDS, ready)
+            memory.settle()
             yield client
 
     if listener is None:
