@@ -1,7 +1,8 @@
 """Owns how this process speaks HTTP to others: without cookies or proxies, bounded in size and time.
 
-Step before: `service.livekit_transport`, `service.auth.auth_service` and `service.auth.key_set` have
-something to ask, and each says what a failure means. The next step is whoever is asked.
+Step before: `service.auth.auth_service` and `service.auth.key_set` have something to ask, and each says what
+a failure means. The next step is whoever is asked. LiveKit, which is asked all the time, has a leaner way of
+its own: `service.livekit_transport`.
 """
 
 import math
@@ -34,7 +35,7 @@ class Trust:
 
     Attributes:
         context: checks every connection that is made from now on. One that another context has checked is
-            not used for calls that begin after the change: aiohttp keeps them apart.
+            not used for calls that begin after the change.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:

@@ -1,7 +1,6 @@
 """The HTTP connection to LiveKit against a scripted one: each fault is one error, never part of an answer."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from aiohttp.test_utils import RawTestServer
 from service.errors import DomainError, LiveKitFailed, LiveKitRefused, LiveKitTimedOut, LiveKitUnavailable
 from service.livekit import LiveKit
 from service.livekit_tokens import AccessTokens
-from service.livekit_transport import AiohttpTransport, open_transport
+from service.livekit_transport import HttpTransport, open_transport
 from tests.service.recorded_rooms import rooms_in
 from tests.support.certificates import self_signed
 from tests.support.livekit_calls import Fault
@@ -25,18 +24,18 @@ CAP = 64 * 1024
 CANARY = "canary-from-upstream"
 
 
-def livekit_over(transport: AiohttpTransport, double: LiveKitDouble) -> LiveKit:
+def livekit_over(transport: HttpTransport, double: LiveKitDouble) -> LiveKit:
     return LiveKit(transport, AccessTokens(double.api_key, double.api_secret))
 
 
 @pytest.fixture
-async def transport(livekit_double: LiveKitDouble) -> AsyncIterator[AiohttpTransport]:
+async def transport(livekit_double: LiveKitDouble) -> AsyncIterator[HttpTransport]:
     async with open_transport(livekit_double.url, 10, CAP) as opened:
         yield opened
 
 
 @pytest.fixture
-def livekit(transport: AiohttpTransport, livekit_double: LiveKitDouble) -> LiveKit:
+def livekit(transport: HttpTransport, livekit_double: LiveKitDouble) -> LiveKit:
     livekit_double.put_room("a", owner="acme")
     livekit_double.put_room("b", owner="globex")
     livekit_double.put_participant("a", "somebody")
@@ -127,7 +126,7 @@ async def test_an_endless_answer_is_left_at_the_cap(livekit: LiveKit, livekit_do
 
 @pytest.mark.parametrize(("size", "fits"), [(CAP, True), (CAP + 1, False)])
 async def test_the_cap_is_exact(
-    transport: AiohttpTransport, livekit_double: LiveKitDouble, size: int, fits: bool
+    transport: HttpTransport, livekit_double: LiveKitDouble, size: int, fits: bool
 ) -> None:
     livekit_double.script("ListRooms", RawBody(bytes(size)))
     if fits:
@@ -147,12 +146,6 @@ async def test_one_deadline_spans_the_whole_answer(livekit_double: LiveKitDouble
     call = await livekit_double.next_request()
     await call.finished()
     assert call.aborted
-
-
-@pytest.mark.parametrize("seconds", [0.2, 7.5])
-async def test_the_deadline_is_not_rounded_up(seconds: float) -> None:
-    async with open_transport("http://127.0.0.1", seconds, CAP) as transport:
-        assert (transport._timeout.total, transport._timeout.ceil_threshold) == (seconds, math.inf)
 
 
 async def test_a_call_that_nobody_waits_for_is_aborted(
@@ -194,7 +187,7 @@ async def test_a_proxy_in_the_environment_gets_no_token(
         assert (len(livekit_double.requests), len(proxy.requests)) == (1, 0)
 
 
-async def test_a_cookie_is_not_sent_back(transport: AiohttpTransport, livekit_double: LiveKitDouble) -> None:
+async def test_a_cookie_is_not_sent_back(transport: HttpTransport, livekit_double: LiveKitDouble) -> None:
     livekit_double.script("ListRooms", RawBody(b"", headers={"Set-Cookie": "session=1"}))
     await transport.post("ListRooms", "token", b"")
     await transport.post("ListRooms", "token", b"")

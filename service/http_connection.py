@@ -1,0 +1,185 @@
+"""Owns one HTTP/1.1 connection: it writes a request, and reads one whole answer within its bounds.
+
+Step before: `service.livekit_transport` keeps a few of these. httptools, the parser that Node.js uses, reads
+the answers. There are no redirects, cookies, proxies or encodings here to be turned off.
+"""
+
+import asyncio
+from typing import Final, NamedTuple, cast
+
+import httptools
+
+from service.upstream_http import AnswerEncoded, AnswerTooLarge
+
+_MOST_HEAD_BYTES: Final = 64 * 1024
+"""Bytes of an answer that are not its body."""
+
+
+class HttpAnswer(NamedTuple):
+    """A whole answer: the status, the bare media type in lower case, and the body."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+class NoAnswer(Exception):
+    """The connection ended before the head of an answer had come."""
+
+
+class AnswerBroken(Exception):
+    """What came is no HTTP answer, or broke off."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection, for one request at a time.
+
+    Args:
+        most_bytes: the largest body that is read.
+
+    Attributes:
+        usable: whether it takes a request: it is open, and the last answer was read to its end, no further.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.usable = False
+        self._most_bytes = most_bytes
+        self._transport: asyncio.Transport | None = None
+        self._reading: _Reading | None = None
+
+    async def exchange(self, request: bytes) -> HttpAnswer:
+        """The answer to these bytes, which are one whole request. Needs a usable connection.
+
+        A call that is cancelled closes the connection.
+
+        Raises:
+            NoAnswer, AnswerBroken, AnswerEncoded, AnswerTooLarge: see there.
+        """
+        assert self._transport is not None  # noqa: S101 (it is usable)
+        self.usable = False
+        self._reading = reading = _Reading(self._most_bytes)
+        self._transport.write(request)
+        try:
+            answer = await reading.read
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._reading = None
+        if reading.last:
+            self.close()
+        else:
+            self.usable = not self._transport.is_closing()
+        return answer
+
+    def close(self) -> None:
+        """Ends it at once."""
+        self.usable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not of that class
+        self.usable = True
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if self._reading is None:
+            self.close()  # nobody has asked
+        else:
+            self._reading.take(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop."""
+        self.usable = False
+        if self._reading is not None:
+            self._reading.end()
+
+
+class _Reading:
+    """One answer that is coming in; the methods named on_… are httptools' callbacks.
+
+    Attributes:
+        read: the whole answer, or why there is none.
+        last: whether the connection is at its end with it.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.read: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
+        self.last = True
+        self._most_bytes = most_bytes
+        self._parser = httptools.HttpResponseParser(self)
+        self._came = 0
+        self._status = 0
+        self._media_type = self._encoding = ""
+        self._declared = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    def take(self, data: bytes) -> None:
+        """Reads on."""
+        if self.read.done():
+            self.last = True  # more than the answer: whose that is cannot be known
+            return
+        self._came += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.last = True
+            # Its text quotes nothing that came, but says no more than its kind either.
+            self._fail(AnswerBroken(f"not HTTP: {type(error).__name__}"))
+        # The parser holds a header until it is complete, and a chunk may have any number of them after it.
+        if self._came - self._body_bytes > _MOST_HEAD_BYTES + self._body_bytes:
+            self._fail(AnswerTooLarge())
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self.last = True
+        self._fail(AnswerBroken("it broke off") if self._status else NoAnswer())
+
+    def on_message_begin(self) -> None:
+        if self.read.done():
+            self.last = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status:
+            return  # after the body
+        match name.lower():
+            case b"content-type":
+                self._media_type = value.partition(b";")[0].strip().lower().decode("latin-1")
+            case b"content-encoding" if value != b"identity":
+                self._encoding = "some"
+            case b"content-length":
+                self._declared = int(value)
+
+    def on_headers_complete(self) -> None:
+        if self.read.done():
+            return
+        status = self._parser.get_status_code()
+        if status < 200:  # an interim answer; the real one follows
+            self._media_type = self._encoding = ""
+            self._declared = 0
+            return
+        self._status = status
+        if self._encoding:
+            self._fail(AnswerEncoded())
+        elif self._declared > self._most_bytes:
+            self._fail(AnswerTooLarge())
+
+    def on_body(self, part: bytes) -> None:
+        self._body_bytes += len(part)
+        if self._body_bytes > self._most_bytes:
+            self._body.clear()
+            self._fail(AnswerTooLarge())
+        elif not self.read.done():
+            self._body.append(part)
+
+    def on_message_complete(self) -> None:
+        if self._status and not self.read.done():
+            self.last = not self._parser.should_keep_alive()
+            self.read.set_result(HttpAnswer(self._status, self._media_type, b"".join(self._body)))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.read.done():
+            self.read.set_exception(error)
