@@ -10,12 +10,15 @@ be missing, until the next one; so while this is in use, whole readings are made
 import asyncio
 import contextvars
 from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
 from time import monotonic
 from typing import Final
 
 import structlog
 
 from service.auth.principal import OneTenant, TenantId
+from service.batches import Batches
 from service.errors import DomainError
 from service.flights import Flights
 from service.named_rooms import NamedRoomsSource
@@ -27,6 +30,9 @@ from service.scans import Scan, Scans
 _MOST_NAMES: Final = 2_000
 """In one question: at most 512 KiB of names."""
 
+_FEW_NAMES: Final = 250
+"""Up to which a tenant's list is verified together with those of others; with more it waits for nobody."""
+
 _REST: Final = 9
 """The pause between background readings, as a multiple of the last one's length: a tenth of the time."""
 
@@ -34,6 +40,8 @@ _IDLE_SECONDS: Final = 60.0
 """How long after the last use whole readings still go on in the background."""
 
 _log = structlog.get_logger(__name__)
+
+_name = attrgetter("name")
 
 
 class Candidates:
@@ -49,7 +57,8 @@ class Candidates:
         self._source = source
         self._scans = scans
         self._interval = interval
-        self._verified: Flights[TenantId, Sequence[ListedRoom]] = Flights(self._verify)
+        self._together: Batches[TenantId, Sequence[ListedRoom]] = Batches(self._verify, self._in_parts)
+        self._alone: Flights[TenantId, Sequence[ListedRoom]] = Flights(self._verify_alone)
         self._last_use = 0.0
         self._background: asyncio.Task[None] | None = None
 
@@ -66,9 +75,12 @@ class Candidates:
         if self._background is None or self._background.done():
             # In an empty context, as it belongs to no one caller.
             self._background = asyncio.create_task(self._keep_reading(), context=contextvars.Context())
-        if self._known() is None:
+        known = self._known()
+        if known is None:
             return await (await self._scans.next()).index.rooms(scope)
-        return await self._verified.join(scope.tenant_id)
+        if len(await known.index.rooms(scope)) <= _FEW_NAMES:
+            return await self._together.find(scope.tenant_id)
+        return await self._alone.join(scope.tenant_id)
 
     async def close(self) -> None:
         """Ends the readings in the background."""
@@ -86,20 +98,46 @@ class Candidates:
     def _pause(self, latest: Scan) -> float:
         return max(self._interval, _REST * latest.seconds)
 
-    async def _verify(self, tenant_id: TenantId) -> Sequence[ListedRoom]:
-        scope = OneTenant(tenant_id)
+    async def _verify_alone(self, tenant_id: TenantId) -> Sequence[ListedRoom]:
+        return (await self._verify([tenant_id]))[tenant_id]
+
+    async def _verify(self, tenant_ids: Sequence[TenantId]) -> dict[TenantId, Sequence[ListedRoom]]:
+        """The rooms of these tenants, sorted by name: of those known, what they are now."""
+        scopes = [OneTenant(tenant_id) for tenant_id in tenant_ids]
         known = self._known()
         if known is None:
-            return await (await self._scans.next()).index.rooms(scope)
-        names = [*dict.fromkeys(room.name for room in await known.index.rooms(scope))]
-        rooms: list[ListedRoom] = []
+            index = (await self._scans.next()).index
+            return {scope.tenant_id: await index.rooms(scope) for scope in scopes}
+        candidates = {scope: [room.name for room in await known.index.rooms(scope)] for scope in scopes}
+        names = [*dict.fromkeys(chain.from_iterable(candidates.values()))]
+        found: dict[str, ListedRoom] = {}
         for start in range(0, len(names), _MOST_NAMES):
             part = names[start : start + _MOST_NAMES]
             records = await self._source.list_rooms_named(part)
-            found = by_asked_name(part, await known.index.recognized(records), lambda room: room.name)
-            # In the order of the names, which are sorted.
-            rooms += [found[name] for name in part if name in found and may_see(scope, found[name].owner)]
-        return rooms
+            found |= by_asked_name(part, await known.index.recognized(records), _name)
+        # In the order of the names, which are sorted.
+        return {
+            scope.tenant_id: [
+                found[name]
+                for name in dict.fromkeys(own)
+                if name in found and may_see(scope, found[name].owner)
+            ]
+            for scope, own in candidates.items()
+        }
+
+    def _in_parts(self, tenant_ids: Sequence[TenantId]) -> Sequence[Sequence[TenantId]]:
+        """As many tenants together as have names for one question."""
+        known = self._known()
+        parts: list[list[TenantId]] = []
+        left = 0
+        for tenant_id in tenant_ids:
+            names = known.index.count(tenant_id) if known is not None else 0
+            if not parts or names > left:
+                parts.append([])
+                left = _MOST_NAMES
+            parts[-1].append(tenant_id)
+            left -= names
+        return parts
 
     async def _keep_reading(self) -> None:
         """Reads all rooms again and again while lists of this kind are asked for."""

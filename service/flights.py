@@ -19,12 +19,14 @@ class FlightFailed(Exception):
 
 
 class _Flight(Generic[Answer]):
-    """One run of the function, and how many wait for it."""
+    """One run of the function, and those who wait for it, each with a future of their own."""
+
+    __slots__ = ("landed", "task", "waiting")
 
     def __init__(self) -> None:
-        self.landed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.waiting: set[asyncio.Future[Answer]] = set()
         self.task: asyncio.Task[Answer] | None = None
-        self.waiting = 0
+        self.landed = False
 
 
 class Flights(Generic[Key, Answer]):
@@ -57,12 +59,13 @@ class Flights(Generic[Key, Answer]):
             flight = self._boarding[key] = _Flight()
             if key not in self._in_the_air:
                 self._take_off(key)
-        flight.waiting += 1
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        flight.waiting.add(waiter)
         try:
-            return await asyncio.shield(flight.landed)
+            return await waiter
         finally:
-            flight.waiting -= 1
-            if flight.waiting == 0 and not flight.landed.done():
+            flight.waiting.discard(waiter)
+            if not flight.waiting and not flight.landed:
                 self._abandon(key, flight)
 
     def _take_off(self, key: Key) -> None:
@@ -76,17 +79,20 @@ class Flights(Generic[Key, Answer]):
 
     def _land(self, key: Key, flight: _Flight[Answer], task: "asyncio.Task[Answer]") -> None:
         del self._in_the_air[key]
+        flight.landed = True
         error = FlightFailed() if task.cancelled() else task.exception()
-        if not flight.landed.done():
+        for waiter in flight.waiting:
+            if waiter.done():
+                continue  # who waits there is leaving
             if error is None:
-                flight.landed.set_result(task.result())
+                waiter.set_result(task.result())
             else:
-                flight.landed.set_exception(error)
+                waiter.set_exception(error)
         if key in self._boarding:
             self._take_off(key)
 
     def _abandon(self, key: Key, flight: _Flight[Answer]) -> None:
-        flight.landed.cancel()
+        flight.landed = True
         if self._boarding.get(key) is flight:
             del self._boarding[key]
         if flight.task is not None:

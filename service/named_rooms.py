@@ -3,15 +3,13 @@
 Step before: `service.directory` needs one room as it is now. Step after: `service.livekit` asks.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from livekit.protocol.models import Room
 
-from service.errors import LiveKitFailed, LiveKitRefused, LiveKitUnavailable
-from service.flights import Flights
+from service.batches import Batches
 from service.ownership import Owner
 from service.room_records import by_asked_name, decoded_room
 
@@ -35,9 +33,6 @@ class NamedRoomsSource(Protocol):
         ...
 
 
-_Outcome = OwnedRoom | None | LiveKitUnavailable | LiveKitFailed
-
-
 class NamedRooms:
     """Finds rooms by name, with one question at a time for all who came before it was asked.
 
@@ -49,8 +44,7 @@ class NamedRooms:
     def __init__(self, source: NamedRoomsSource, owner_of: Callable[[str], Owner]) -> None:
         self._source = source
         self._owner_of = owner_of
-        self._asked_for: set[str] = set()
-        self._flights: Flights[None, dict[str, _Outcome]] = Flights(self._ask)
+        self._batches: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts)
 
     async def find(self, name: str) -> OwnedRoom | None:
         """The room of this name as of a reading that begins after this call, or None when there is none.
@@ -58,42 +52,16 @@ class NamedRooms:
         Raises:
             LiveKitUnavailable, LiveKitFailed: LiveKit could not say about this name.
         """
-        self._asked_for.add(name)
-        outcome = (await self._flights.join(None))[name]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return await self._batches.find(name)
 
-    async def _ask(self, _key: None) -> dict[str, _Outcome]:
-        # Who adds a name from here on takes the next flight.
-        names, self._asked_for = [*self._asked_for], set()
-        parts = [names[start : start + _MOST_NAMES] for start in range(0, len(names), _MOST_NAMES)]
-        outcomes: dict[str, _Outcome] = {}
-        for found in await asyncio.gather(*map(self._outcomes, parts)):
-            outcomes |= found
-        return outcomes
-
-    async def _outcomes(self, names: Sequence[str]) -> dict[str, _Outcome]:
-        """What became of each name. One that LiveKit fails at never fails the others.
-
-        A question that failed is asked in halves, down to the names that LiveKit fails at: fewer than two
-        questions for each name, and none where the failure is not about any of the rooms.
-        """
-        try:
-            return await self._found(names)
-        except (LiveKitUnavailable, LiveKitRefused) as error:
-            return dict.fromkeys(names, error)
-        except LiveKitFailed as error:
-            if len(names) == 1:
-                return {names[0]: error}
-        middle = len(names) // 2
-        first, second = await asyncio.gather(self._outcomes(names[:middle]), self._outcomes(names[middle:]))
-        return first | second
-
-    async def _found(self, names: Sequence[str]) -> dict[str, _Outcome]:
+    async def _found(self, names: Sequence[str]) -> dict[str, OwnedRoom | None]:
         records = await self._source.list_rooms_named(names)
         rooms = by_asked_name(names, map(decoded_room, records), lambda room: room.name)
-        outcomes: dict[str, _Outcome] = dict.fromkeys(names)
+        found: dict[str, OwnedRoom | None] = dict.fromkeys(names)
         for name, room in rooms.items():
-            outcomes[name] = OwnedRoom(room, self._owner_of(room.metadata))
-        return outcomes
+            found[name] = OwnedRoom(room, self._owner_of(room.metadata))
+        return found
+
+
+def _in_parts(names: Sequence[str]) -> Sequence[Sequence[str]]:
+    return [names[start : start + _MOST_NAMES] for start in range(0, len(names), _MOST_NAMES)]

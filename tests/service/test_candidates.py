@@ -1,7 +1,7 @@
 """Lists at the price of a tenant's own rooms: names from before, each verified by a reading of this call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -167,3 +167,72 @@ async def test_unused_the_readings_in_the_background_end() -> None:
         await names(directory)
         assert directory._candidates._background is not background
         assert len(livekit.asked) == count + 1
+
+
+async def test_tenants_that_come_together_share_one_question_and_each_sees_its_own() -> None:
+    livekit = HeldLiveKit(*(room(f"{tenant}-{n}", tenant) for tenant in ("acme", "globex") for n in range(3)))
+    async with directory_on(livekit) as directory:
+        scopes = [OneTenant(TenantId(tenant)) for tenant in ("acme", "globex", "nobody")]
+        warming = asyncio.create_task(names(directory))
+        (await livekit.until(1)).land()
+        await warming
+        early = asyncio.create_task(names(directory))
+        in_the_air = await livekit.until(2)
+        late = [asyncio.create_task(names(directory, scope)) for scope in scopes * 5]
+        await asyncio.sleep(0)
+        livekit.rooms["acme-1"] = room("acme-1", "globex")
+        in_the_air.land()
+        assert await early == ["acme-0", "acme-1", "acme-2"], "as of before it was given away"
+        (await livekit.until(3)).land()
+        # A room that came is missing, one that went is not shown; neither to its old owner nor to others.
+        seen = [["acme-0", "acme-2"], ["globex-0", "globex-1", "globex-2"], []]
+        assert await asyncio.gather(*late) == seen * 5
+        assert len(livekit.readings) == 3
+
+
+class Corrupt(RecordedLiveKit):
+    """Fails at every question that names this room."""
+
+    async def list_rooms_named(self, names: Collection[str]) -> list[bytes]:
+        records = await super().list_rooms_named(names)
+        if "acme-0" in names:
+            raise LiveKitFailed("a corrupt record")
+        return records
+
+
+async def test_a_record_of_one_tenant_that_is_corrupt_fails_no_other_tenant() -> None:
+    tenants = [f"tenant-{number}" for number in range(9)] + ["acme"]
+    livekit = Corrupt(*(room(f"{tenant}-0", tenant) for tenant in tenants))
+    async with directory_on(livekit) as directory:
+        await directory.rooms(ACME, FULL)
+        asking = (names(directory, OneTenant(TenantId(tenant))) for tenant in tenants)
+        *others, acme = await asyncio.gather(*asking, return_exceptions=True)
+        assert others == [[f"{tenant}-0"] for tenant in tenants[:-1]]
+        assert isinstance(acme, LiveKitFailed)
+
+
+async def test_a_tenant_with_many_rooms_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_FEW_NAMES", 2)
+    livekit = HeldLiveKit(*(room(f"acme-{n}", "acme") for n in range(3)), room("globex-0", "globex"))
+    async with directory_on(livekit) as directory:
+        warming = asyncio.create_task(names(directory))
+        (await livekit.until(1)).land()
+        await warming
+        many = asyncio.create_task(names(directory))
+        large = await livekit.until(2)
+        few = asyncio.create_task(names(directory, OneTenant(TenantId("globex"))))
+        (await livekit.until(3)).land()
+        assert await few == ["globex-0"]
+        large.land()
+        assert await many == ["acme-0", "acme-1", "acme-2"]
+
+
+async def test_a_question_holds_no_more_names_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_MOST_NAMES", 4)
+    tenants = [f"tenant-{number}" for number in range(5)]
+    livekit = RecordedLiveKit(*(room(f"{tenant}-{n}", tenant) for tenant in tenants for n in range(3)))
+    async with directory_on(livekit) as directory:
+        await directory.rooms(ACME, FULL)
+        shown = await asyncio.gather(*(names(directory, OneTenant(TenantId(tenant))) for tenant in tenants))
+        assert shown == [[f"{tenant}-{n}" for n in range(3)] for tenant in tenants]
+        assert sorted(len(asked) for what, asked in livekit.asked if what == "rooms") == [3] * 5
