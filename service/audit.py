@@ -18,6 +18,7 @@ from service.authentication import POLICIES, PRINCIPAL, Access
 from service.errors import DomainError, RoomNotFound, Unexpected
 from service.request_id import REQUEST_ID
 from service.rpc_types import Behaviour, Context, Continuation, Handler
+from service.wrapped_handlers import WrappedHandlers
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
 
 ANSWERED: Final = {"outcome": "answered"}
@@ -47,6 +48,7 @@ class AuditInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, log: AuditLog, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._log = log
         self._now = now
+        self._recording = WrappedHandlers(self._recorded_by)
 
     async def intercept_service(
         self,
@@ -57,7 +59,11 @@ class AuditInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or POLICIES[handler_call_details.method] is Access.PUBLIC:
             return handler
-        rpc = handler_call_details.method.rpartition("/")[2]
+        return self._recording.of(handler_call_details.method, handler)
+
+    def _recorded_by(self, method: str, handler: "Handler") -> "Handler":
+        """The rpc, which records its calls by operators."""
+        rpc = method.rpartition("/")[2]
         serve = cast(Behaviour, handler.unary_unary)
 
         async def recorded(request: Any, context: Context) -> Any:

@@ -10,20 +10,34 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import Enum
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import grpc
 
 from service.auth.authenticator import Authenticator, Unsettled
 from service.auth.principal import Principal
+from service.metadata import Metadata
 from service.rpc_types import Behaviour, Context, Continuation, Handler
+from service.wrapped_handlers import WrappedHandlers
 
 PRINCIPAL: Final[ContextVar[Principal]] = ContextVar("principal")
 """The caller of the rpc that is being served. It has no default: without one there is no answer."""
 
 
+_ARRIVAL: Final[ContextVar["_Arrival"]] = ContextVar("arrival")
+"""How the rpc that is being served came."""
+
 _REQUEST_SECONDS: Final = 1.0
 """How long after its headers a request may come and still be served for the caller that they named."""
+
+
+class _Arrival(NamedTuple):
+    """A call's headers, and what they said: who calls, by which authenticator, and when that was found."""
+
+    authenticator: Authenticator
+    caller: Principal | Unsettled
+    moment: float
+    metadata: Metadata
 
 
 class Access(Enum):
@@ -55,6 +69,7 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, authenticator: Authenticator) -> None:
         self.authenticator = authenticator
+        self._serving = WrappedHandlers(self._served_for_its_caller)
 
     async def intercept_service(
         self,
@@ -67,18 +82,13 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
             return None  # no such rpc: gRPC itself says so
         if POLICIES[handler_call_details.method] is Access.PUBLIC:
             return handler
-        authenticator, arrived = self.authenticator, monotonic()
-        caller = await authenticator.authenticate(handler_call_details.invocation_metadata)
-        return self._serving(authenticator, caller, arrived, handler_call_details, handler)
+        authenticator, moment = self.authenticator, monotonic()
+        metadata = handler_call_details.invocation_metadata
+        caller = await authenticator.authenticate(metadata)
+        _ARRIVAL.set(_Arrival(authenticator, caller, moment, metadata))
+        return self._serving.of(handler_call_details.method, handler)
 
-    def _serving(
-        self,
-        authenticator: Authenticator,
-        caller: Principal | Unsettled,
-        arrived: float,
-        details: grpc.HandlerCallDetails,
-        handler: "Handler",
-    ) -> "Handler":
+    def _served_for_its_caller(self, method: str, handler: "Handler") -> "Handler":
         """The rpc, served for its caller once its request has been read.
 
         Who holds the request back while its credential is revoked or expires gains nothing: the caller is
@@ -87,11 +97,12 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
         serve = cast(Behaviour, handler.unary_unary)
 
         async def name_and_serve(request: Any, context: Context) -> Any:
-            latest, who = self.authenticator, caller
-            if latest is not authenticator or monotonic() - arrived > _REQUEST_SECONDS:
-                who = await latest.authenticate(details.invocation_metadata)
+            latest, arrival = self.authenticator, _ARRIVAL.get()
+            who = arrival.caller
+            if latest is not arrival.authenticator or monotonic() - arrival.moment > _REQUEST_SECONDS:
+                who = await latest.authenticate(arrival.metadata)
             if isinstance(who, Unsettled):
-                who = await latest.settle(who, details.method, request, details.invocation_metadata)
+                who = await latest.settle(who, method, request, arrival.metadata)
             PRINCIPAL.set(who)
             return await serve(request, context)
 

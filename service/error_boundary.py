@@ -8,7 +8,7 @@ Therefore this boundary runs them itself, inside its own `try`.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any, Final, NoReturn, cast
 
 import grpc
@@ -23,6 +23,7 @@ from grpc_status import rpc_status
 from service import errors
 from service.request_id import REQUEST_ID, REQUEST_ID_KEY, RequestIds
 from service.rpc_types import Behaviour, Context, Continuation, Handler, StreamBehaviour
+from service.wrapped_handlers import WrappedHandlers
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
 
 ERROR_DOMAIN: Final = "tenantrooms"
@@ -67,6 +68,7 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
 
     def __init__(self, request_ids: RequestIds) -> None:
         self._request_ids = request_ids
+        self._guarded = WrappedHandlers(_guarded)
 
     async def intercept_service(
         self,
@@ -84,7 +86,7 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
             return _refusing(method, error)
         except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
             return _refusing(method, error)
-        return None if handler is None else _guarded(method, handler)
+        return None if handler is None else self._guarded.of(method, handler)
 
 
 def _guarded(method: str, handler: "Handler") -> "Handler":
@@ -118,9 +120,11 @@ def _guarded_unary(
     method: str, behaviour: Behaviour, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]
 ) -> Behaviour:
     async def serve(raw_request: bytes, context: Context) -> bytes:
-        async with _boundary(method, context):
+        try:
             answer = await behaviour(_decoded(decode, raw_request), context)
             raw_answer = answer if isinstance(answer, bytes) else encode(answer)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 as nothing may pass unseen
+            await _fail(method, error, context)
         context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
         return raw_answer
 
@@ -131,26 +135,24 @@ def _guarded_stream(
     method: str, behaviour: StreamBehaviour, encode: Callable[[Any], bytes]
 ) -> StreamBehaviour:
     async def serve(raw: Any, context: Context) -> AsyncGenerator[bytes, None]:
-        async with _boundary(method, context), aclosing(behaviour(raw, context)) as answers:
-            async for answer in answers:
-                yield encode(answer)
+        try:
+            async with aclosing(behaviour(raw, context)) as answers:
+                async for answer in answers:
+                    yield encode(answer)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 as nothing may pass unseen
+            await _fail(method, error, context)
         context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
 
     return serve
 
 
-@asynccontextmanager
-async def _boundary(method: str, context: Context) -> AsyncIterator[None]:
-    try:
-        yield
-    except grpc.aio.AbortError:
-        raise
-    except asyncio.CancelledError as error:
-        if _caller_has_left():
-            raise
-        await _abort(method, error, context)
-    except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
-        await _abort(method, error, context)
+async def _fail(method: str, error: BaseException, context: Context) -> NoReturn:
+    """Ends a call for what was raised while it was served."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, asyncio.CancelledError) and _caller_has_left():
+        raise error
+    await _abort(method, error, context)
 
 
 def _as_it_is(message: bytes) -> bytes:
