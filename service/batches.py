@@ -32,7 +32,7 @@ class Batches(Generic[Key, Answer]):
         self._ask_about = ask
         self._parts_of = parts_of
         self._asked_for: dict[Key, None] = {}
-        self._flights: Flights[None, dict[Key, Answer | _Failure]] = Flights(self._fly)
+        self._flights: Flights[None, dict[Key, Answer | _Failure]] = Flights(self._fly, patient=True)
 
     async def find(self, key: Key) -> Answer:
         """The answer about this key, of a question that begins after this call.

@@ -8,10 +8,16 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
+
+_TURNS: Final = 4
+"""Turns of the event loop without a new caller before a patient run begins; some µs each if all is quiet."""
+
+_MOST_ROUNDS: Final = 32
+"""How often those turns are waited for again, as somebody did come."""
 
 
 class FlightFailed(Exception):
@@ -40,10 +46,12 @@ class Flights(Generic[Key, Answer]):
 
     Args:
         fly: answers a key. It runs in an empty context, as it belongs to no one caller.
+        patient: lets a run begin only when no more callers come on the heels of those that wait.
     """
 
-    def __init__(self, fly: Callable[[Key], Coroutine[Any, Any, Answer]]) -> None:
+    def __init__(self, fly: Callable[[Key], Coroutine[Any, Any, Answer]], *, patient: bool = False) -> None:
         self._fly = fly
+        self._patient = patient
         self._boarding: dict[Key, _Flight[Answer]] = {}
         self._in_the_air: dict[Key, _Flight[Answer]] = {}
 
@@ -74,8 +82,19 @@ class Flights(Generic[Key, Answer]):
         flight.task.add_done_callback(partial(self._land, key, flight))
 
     async def _run(self, key: Key) -> Answer:
+        if self._patient:
+            await self._let_callers_board(self._boarding[key])
         del self._boarding[key]  # from here on the run may look at things: who comes now takes the next
         return await self._fly(key)
+
+    async def _let_callers_board(self, flight: _Flight[Answer]) -> None:
+        # gRPC hands over one unary call after the other, each some turns of the event loop after the last.
+        for _ in range(_MOST_ROUNDS):
+            came = len(flight.waiting)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            if len(flight.waiting) <= came:
+                return
 
     def _land(self, key: Key, flight: _Flight[Answer], task: "asyncio.Task[Answer]") -> None:
         del self._in_the_air[key]

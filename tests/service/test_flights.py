@@ -154,3 +154,40 @@ async def test_nothing_is_kept_when_all_is_quiet(runs: Runs, flights: Flights[st
         (await runs.until(f"{number}", 1)).set_result("x")
         await waiting
     assert (flights._boarding, flights._in_the_air) == ({}, {})
+
+
+async def test_a_patient_run_waits_for_callers_that_come_one_after_the_other(runs: Runs) -> None:
+    flights = Flights(runs.fly, patient=True)
+    callers = []
+    for _ in range(5):
+        callers.append(asyncio.ensure_future(flights.join("a")))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    (await runs.until("a", 1)).set_result("one")
+    assert await asyncio.gather(*callers) == ["one"] * 5
+    assert len(runs.begun["a"]) == 1
+
+
+async def test_a_patient_run_does_not_wait_for_ever(runs: Runs) -> None:
+    flights = Flights(runs.fly, patient=True)
+    callers = []
+    while not runs.begun["a"]:
+        callers.append(asyncio.ensure_future(flights.join("a")))
+        await asyncio.sleep(0)
+        assert len(callers) < 1_000
+    runs.begun["a"][0].set_result("one")
+    (await runs.until("a", 2)).set_result("two")
+    assert set(await asyncio.gather(*callers)) == {"one", "two"}
+
+
+async def test_a_patient_run_that_all_have_left_before_it_began_never_begins(runs: Runs) -> None:
+    flights = Flights(runs.fly, patient=True)
+    leaving = asyncio.ensure_future(flights.join("a"))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    staying = asyncio.ensure_future(flights.join("a"))
+    (await runs.until("a", 1)).set_result("one")
+    assert await staying == "one"
+    assert len(runs.begun["a"]) == 1
+    assert (flights._boarding, flights._in_the_air) == ({}, {})
