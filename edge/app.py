@@ -4,19 +4,22 @@ Before it: `worker`, or a test with a client of its own. After it: `asgi` for ea
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from edge import errors
+from edge.admission import Admission, Limit
 from edge.asgi import Edge
 from edge.call import call_in
+from edge.client_address import ClientAddresses
 from edge.cors import Cors
 from edge.docs import ASSETS, assets_router, docs_config
 from edge.errors import Answer
 from edge.logs import log_unexpected
+from edge.rates import open_rates
 from edge.request_ids import RequestIds
 from edge.rooms import Rooms, RoomsClient
 from edge.routes import ROOMS_STATE, home, list_rooms, room_details
@@ -27,6 +30,7 @@ def create_app(
     settings: EdgeSettings,
     open_client: Callable[[], AbstractAsyncContextManager[RoomsClient]],
     leaves: Callable[[], bool] = lambda: False,
+    refused: Callable[[Limit], None] = lambda _: None,
 ) -> Edge:
     """The application.
 
@@ -34,11 +38,20 @@ def create_app(
         settings: how it behaves.
         open_client: makes the client of the service; called, entered and left by the lifespan.
         leaves: whether this process is about to end, so that clients should use another connection.
+        refused: told of each request that is over a limit of calls.
     """
+    admission = Admission(
+        settings.call_limits,
+        ClientAddresses(settings.trusted_proxies, settings.client_address_header),
+        refused,
+    )
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_client() as client:
+        async with open_client() as client, AsyncExitStack() as stack:
+            if settings.anonymous_rates:
+                rates = open_rates(settings.anonymous_rates, settings.rate_store)
+                admission.rates = await stack.enter_async_context(rates)
             app.state[ROOMS_STATE] = Rooms(
                 client, settings.timeout_seconds, forward_headers=settings.forward_headers
             )
@@ -59,6 +72,7 @@ def create_app(
         limits=settings.limits,
         cors=Cors(settings.cors_origins),
         request_ids=RequestIds(),
+        admission=admission,
         leaves=leaves,
     )
 

@@ -13,6 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from edge import errors
+from edge.admission import Admission
 from edge.call import Call, state_with
 from edge.cors import Cors
 from edge.credentials import read_credential, without_api_key
@@ -38,6 +39,7 @@ class Edge:
         limits: what a request may have at most.
         cors: the web origins that may read the answers.
         request_ids: gives each request its id.
+        admission: knows how many requests may go on to the service.
         leaves: whether clients should use another connection for their next request.
     """
 
@@ -49,6 +51,7 @@ class Edge:
         limits: Limits,
         cors: Cors,
         request_ids: RequestIds,
+        admission: Admission,
         leaves: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
@@ -56,6 +59,7 @@ class Edge:
         self._limits = limits
         self._cors = cors
         self._request_ids = request_ids
+        self._admission = admission
         self._leaves = leaves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,12 +103,20 @@ class Edge:
             await found(scope, exchange.receive, exchange.send)
             return
         credential = read_credential(fields[b"authorization"], query)
+        place = await self._admission.enter(scope, credential) if found.calls_service else None
+        if isinstance(place, Answer):
+            await place(scope, exchange.receive, exchange.send)
+            return
         call = Call(request_id, credential, found.room_name, tuple(scope["headers"]))
         inner = cast(
             "HTTPScope",
             {**scope, "method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))},
         )
-        await exchange.run(self._app(inner, exchange.receive, exchange.send))
+        try:
+            await exchange.run(self._app(inner, exchange.receive, exchange.send))
+        finally:
+            if place is not None:
+                self._admission.leave(place)
 
     def _target_or_refusal(self, scope: HTTPScope, fields: Fields) -> Target | Answer:
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.path_bytes:

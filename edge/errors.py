@@ -5,7 +5,7 @@ Before it: `rooms` with a failed call, or `asgi` with a request that it refuses.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from http import HTTPStatus
 from typing import Final
@@ -72,6 +72,13 @@ BODY_TOO_LARGE: Final = _error(413, "Request body too large")
 PATH_TOO_LONG: Final = _error(414, "Path and query too long")
 HEADERS_TOO_LARGE: Final = _error(431, "Request headers too large")
 UNEXPECTED: Final = _error(500, "Internal server error")
+OVERLOADED: Final = _error(429, "Service overloaded", _RETRY)
+_TOO_MANY_REQUESTS: Final = _error(429, "Too many requests", _RETRY)
+
+
+def too_many_requests(seconds: int) -> Answer:
+    """The 429 of who asks too often, and may ask again after so many seconds."""
+    return replace(_TOO_MANY_REQUESTS, headers=(("Retry-After", str(seconds)),))
 
 
 def method_not_allowed(allow: str) -> Answer:
@@ -99,8 +106,8 @@ _BY_REASON: Final[Mapping[str, Answer | None]] = {
     "CONSISTENCY_INVALID": None,
     "OPERATOR_ONLY": _error(403, "Only an operator may act for another tenant"),
     "LIVEKIT_NOT_CONFIGURED": _error(500, "LiveKit service not configured"),
-    "RATE_LIMITED": _error(429, "Too many requests", _RETRY),
-    "OVERLOADED": _error(429, "Service overloaded", _RETRY),
+    "RATE_LIMITED": _TOO_MANY_REQUESTS,
+    "OVERLOADED": OVERLOADED,
     "LIVEKIT_UNAVAILABLE": None,
     "AUTH_SERVICE_UNAVAILABLE": _auth_error(
         503, "auth_service_unavailable", "The authentication service could not be reached"
@@ -141,15 +148,20 @@ _UNAVAILABLE_CODES: Final = frozenset(
 )
 
 
-def answer_to_failure(route: Route, code: grpc.StatusCode, reason: str | None) -> Answer:
+def answer_to_failure(
+    route: Route, code: grpc.StatusCode, reason: str | None, retry_seconds: int | None = None
+) -> Answer:
     """The answer to a failed call.
 
     Args:
         route: the route that made the call.
         code: its gRPC code.
         reason: the name of its `ErrorReason`, or None if the error is not TenantRooms' own.
+        retry_seconds: after how long the caller may come again, where the service has said so.
     """
     if reason is not None and (answer := TABLE.get((route, reason))):
+        if answer is _TOO_MANY_REQUESTS and retry_seconds is not None:
+            return too_many_requests(retry_seconds)
         return answer
     return _SERVICE_UNAVAILABLE if code in _UNAVAILABLE_CODES else _FAULT[route]
 

@@ -32,14 +32,17 @@ class Target:
     Attributes:
         path: the path under which Litestar has the handler.
         room_name: the room's name exactly as the caller means it; empty on routes without one.
+        calls_service: whether an answer takes a call to the service.
     """
 
     path: str
     room_name: str = ""
+    calls_service: bool = False
 
 
 _FIXED: Final = {
-    tuple(path.split("/")): Target(path) for path in (HOME_PATH, LIST_PATH, DOCS_PATH, DOCUMENT_PATH)
+    tuple(path.split("/")): Target(path, calls_service=path == LIST_PATH)
+    for path in (HOME_PATH, LIST_PATH, DOCS_PATH, DOCUMENT_PATH)
 }
 
 
@@ -56,7 +59,7 @@ def find_target(raw_path: bytes, assets: Collection[str]) -> Target | None:
     parts = tuple(_decode(part) for part in raw_path.split(b"/"))
     match parts:
         case ("", "livekit", "rooms", name) if name:
-            return Target(_DETAILS_PLACEHOLDER, room_name=name)
+            return Target(_DETAILS_PLACEHOLDER, room_name=name, calls_service=True)
         case ("", "docs", "assets", name) if name in assets:
             return Target(f"{ASSETS_PATH}/{name}")
         case _:

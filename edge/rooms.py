@@ -125,7 +125,7 @@ async def _answer(route: Route, call: Call, ask: Callable[[Call], Awaitable[byte
 
 
 def _answer_to(failure: TenantRoomsError, route: Route, call: Call) -> Answer:
-    answer = errors.answer_to_failure(route, failure.code, failure.reason)
+    answer = errors.answer_to_failure(route, failure.code, failure.reason, failure.retry_seconds)
     if answer.status >= 500:
         _log.warning(
             "call_failed",

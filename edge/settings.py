@@ -18,6 +18,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from edge.limit_settings import SERVICE_TWINS, LimitSettings
 from edge.logs import LogLevel
 from edge.tls_files import (
     UnusableFilesError,
@@ -135,7 +136,7 @@ class Limits(BaseModel):
     body_seconds: float
 
 
-class EdgeSettings(BaseModel):
+class EdgeSettings(LimitSettings):
     """How the edge runs. Field names are those of the environment."""
 
     model_config = ConfigDict(frozen=True)
@@ -274,6 +275,8 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
     ours = [name for name in names if name.startswith("TENANTROOMS_")]
     for name in sorted(environment.keys() - set(names)):
         spelt = name.upper()
+        if name in SERVICE_TWINS:
+            continue
         surely_ours = spelt.startswith(PREFIX)
         # The service's names, which are not known here, are not as close as 0.9 to ours that begin alike.
         grpc = "TENANTROOMS_GRPC_"

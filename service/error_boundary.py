@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any, Final, NoReturn, cast
 
 import grpc
 import structlog
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 from grpc_status import rpc_status
@@ -41,6 +42,8 @@ CODES: Final[Mapping[type[errors.DomainError], StatusCode]] = {
     errors.ConsistencyInvalid: StatusCode.INVALID_ARGUMENT,
     errors.OperatorOnly: StatusCode.PERMISSION_DENIED,
     errors.RoomNotFound: StatusCode.NOT_FOUND,
+    errors.RateLimited: StatusCode.RESOURCE_EXHAUSTED,
+    errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     errors.LiveKitNotConfigured: StatusCode.FAILED_PRECONDITION,
     errors.LiveKitUnavailable: StatusCode.UNAVAILABLE,
     errors.LiveKitTimedOut: StatusCode.DEADLINE_EXCEEDED,
@@ -201,11 +204,20 @@ async def _abort(method: str, error: BaseException, context: Context) -> NoRetur
 
 
 def status_of(error: errors.DomainError) -> Status:
-    """The whole status that a caller gets for this error; the same bytes for the same class."""
-    info = AnyMessage()
-    info.Pack(ErrorInfo(reason=ErrorReason.Name(error.reason), domain=ERROR_DOMAIN))
-    number: int = CODES[type(error)].value[0]
-    return Status(code=number, message=error.text, details=[info])
+    """The whole status that a caller gets for this error; the same for the same class and wait."""
+    return _status(CODES[type(error)], error.reason, error.text, error.retry_seconds)
+
+
+@lru_cache(maxsize=256)  # a flood is refused for little
+def _status(code: StatusCode, reason: ErrorReason.ValueType, text: str, retry_seconds: int | None) -> Status:
+    details: list[Message] = [ErrorInfo(reason=ErrorReason.Name(reason), domain=ERROR_DOMAIN)]
+    if retry_seconds is not None:
+        details.append(RetryInfo(retry_delay=Duration(seconds=retry_seconds)))
+    number: int = code.value[0]
+    status = Status(code=number, message=text)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
 
 
 def _log_failure(method: str, code: StatusCode, known: errors.DomainError, error: BaseException) -> None:

@@ -4,7 +4,7 @@ Each class is one `ErrorReason` of the contract; `service.error_boundary` maps i
 error's arguments are for the log only: a caller gets the class's constant text and nothing else.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
 
@@ -15,10 +15,12 @@ class DomainError(Exception):
     Attributes:
         reason: the contract's reason for it.
         text: the constant that the caller reads.
+        retry_seconds: after how long the caller may come again; None where nothing is said of that.
     """
 
     reason: ClassVar[ErrorReason.ValueType]
     text: ClassVar[str]
+    retry_seconds: int | None = None
 
 
 class CredentialMissing(DomainError):
@@ -103,6 +105,29 @@ class RoomNotFound(DomainError):
 
     reason = ErrorReason.ROOM_NOT_FOUND
     text = "Room not found or not accessible"
+
+
+class RateLimited(DomainError):
+    """The tenant has made more calls in a time than it may."""
+
+    reason = ErrorReason.RATE_LIMITED
+    text = "Too many requests; try again later"
+    retry_seconds = 1
+
+    @classmethod
+    def for_seconds(cls, seconds: int) -> Self:
+        """The error of a caller that may come again after so many seconds."""
+        error = cls()
+        error.retry_seconds = seconds
+        return error
+
+
+class Overloaded(DomainError):
+    """The process has no place for the call, or its caller has more calls under way than its share."""
+
+    reason = ErrorReason.OVERLOADED
+    text = "Too many calls at a time; try again later"
+    retry_seconds = 1
 
 
 class LiveKitNotConfigured(DomainError):

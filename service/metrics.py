@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, PlatformCollector, ProcessCollector
 
 from service.ownership import Ownerless
+from service.places import Limit
 
 _NAMESPACE: Final = "tenantrooms"
 
@@ -48,6 +49,11 @@ class Metrics:
             registry, "key_set_last_success", "the identity provider's keys were last fetched"
         )
         self._audit_records = _counter(registry, "audit_records", "Records of reads by operators.")
+        refusals = Counter(
+            "refusals", "Calls that are over a limit.", ["limit"], namespace=_NAMESPACE, registry=registry
+        )
+        self._refusals = {limit: refusals.labels(limit.value) for limit in Limit}
+        self._rate_store = _counter(registry, "rate_store", "Questions to the Redis that counts calls.")
         self._reload_successful.set(1)  # what is read at start is good, or there is no start
         self._reloaded_at.set(clock())
 
@@ -80,6 +86,14 @@ class Metrics:
     def audit_recorded(self, success: bool) -> None:
         """An operator's read was written into the audit log, or could not be."""
         self._audit_records[success].inc()
+
+    def refused(self, limit: Limit) -> None:
+        """A call was refused as it is over this limit."""
+        self._refusals[limit].inc()
+
+    def rate_store_asked(self, success: bool) -> None:
+        """The Redis that counts calls was asked, and has answered or not."""
+        self._rate_store[success].inc()
 
 
 class _RoomGauges(NamedTuple):

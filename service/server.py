@@ -28,7 +28,10 @@ from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
 from service.metrics import Metrics
 from service.metrics_listener import open_metrics_listener
+from service.overload import OverloadGuard
 from service.ownership import owner_of
+from service.places import MOST_WAIT_SECONDS
+from service.rates import open_rates
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
 from service.reloading import Generations, Reloader
@@ -36,6 +39,7 @@ from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer, room_summary
 from service.settings import Settings, SettingsError, load
+from service.tenant_limits import TenantLimits
 from service.upstream_http import Trust, trusting
 from service.watched_files import WatchedFiles
 from tenantrooms.relay.v1.relay_pb2_grpc import add_RelayServicer_to_server
@@ -158,6 +162,7 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
         _open_directory(settings, tokens, trust, metrics) as directory,
         open_lasting(settings, metrics.key_set_fetched) as lasting,
+        open_rates(settings.tenant_rates, settings.rate_store, metrics.rate_store_asked) as rates,
         Generations() as generations,
     ):
 
@@ -186,7 +191,16 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
             if tls is not None and new.grpc_certificates is not None:
                 tls.show(new.grpc_certificates)
 
-        interceptors = [ErrorBoundary(RequestIds()), authentication, AuditInterceptor(audit_log)]
+        most = settings.max_calls
+        interceptors = [
+            ErrorBoundary(RequestIds()),
+            OverloadGuard(most, metrics.refused),
+            authentication,
+            TenantLimits(
+                most, settings.max_calls_per_tenant, settings.max_running_calls, rates, metrics.refused
+            ),
+            AuditInterceptor(audit_log),
+        ]
         age = settings.grpc_max_connection_age_seconds
         # A stream stays on its connection, so where connections end by age, streams end sooner still: each
         # within the time that calls under way have then.
@@ -214,11 +228,11 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
 
 
 def _longest_call_seconds(settings: Settings) -> float:
-    """How long one call can take: its authentication, then three questions to LiveKit one after the other.
+    """How long one call can take: its authentication, its turn, then three questions to LiveKit in turn.
 
     Each waits for a question under way, and then for its own.
     """
-    return longest_use_seconds(settings) + 3 * 2 * settings.livekit_timeout_seconds
+    return longest_use_seconds(settings) + MOST_WAIT_SECONDS + 3 * 2 * settings.livekit_timeout_seconds
 
 
 @asynccontextmanager

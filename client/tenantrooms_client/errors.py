@@ -4,7 +4,7 @@ from typing import Final, cast
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -20,21 +20,30 @@ class TenantRoomsError(Exception):
             TenantRooms itself (an unreachable server, a proxy, gRPC's own limits).
         message: the status message; a constant when there is a reason.
         request_id: the id of the call, where the service answered at all; its log has failures under it.
+        retry_seconds: after how long to come again, where the service has said so: it is busy, or the caller
+            calls too often.
     """
 
     code: grpc.StatusCode
     reason: str | None
     message: str
     request_id: str | None
+    retry_seconds: int | None
 
     def __init__(
-        self, code: grpc.StatusCode, reason: str | None, message: str, request_id: str | None = None
+        self,
+        code: grpc.StatusCode,
+        reason: str | None,
+        message: str,
+        request_id: str | None = None,
+        retry_seconds: int | None = None,
     ) -> None:
         super().__init__(code, reason, message, request_id)
         self.code = code
         self.reason = reason
         self.message = message
         self.request_id = request_id
+        self.retry_seconds = retry_seconds
 
     def __str__(self) -> str:
         what = f"{self.code.name} ({self.reason})" if self.reason else self.code.name
@@ -115,18 +124,23 @@ def error_of(status: Status, request_id: str | None) -> TenantRoomsError:
 def _error(
     code: grpc.StatusCode, status: Status | None, message: str, request_id: str | None
 ) -> TenantRoomsError:
-    return _CLASSES.get(code, TenantRoomsError)(code, _reason_in(status), message, request_id)
+    reason, retry_seconds = _said_in(status)
+    return _CLASSES.get(code, TenantRoomsError)(code, reason, message, request_id, retry_seconds)
 
 
-def _reason_in(status: Status | None) -> str | None:
+def _said_in(status: Status | None) -> tuple[str | None, int | None]:
+    """The reason, and the seconds until the next try, which count only beside a reason of ours."""
+    reason, seconds = None, None
+    info, retry = ErrorInfo(), RetryInfo()
     try:
         for detail in status.details if status else ():
-            info = ErrorInfo()
             if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
-                return info.reason
+                reason = info.reason
+            elif detail.Unpack(retry):
+                seconds = max(1, retry.retry_delay.seconds)
     except DecodeError:
-        return None
-    return None
+        return None, None
+    return reason, None if reason is None else seconds
 
 
 def _request_id_of(failure: grpc.aio.AioRpcError) -> str | None:

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from service.settings.api_secrets import ApiSecretSettings, api_secret_contradictions
 from service.settings.auth_service import AuthServiceSettings, auth_service_contradictions
 from service.settings.empty import refused_when_empty
+from service.settings.limits import LimitSettings, limit_contradictions
 from service.settings.listener import ListenerSettings, listener_contradictions
 from service.settings.livekit import LiveKitSettings, livekit_contradictions
 from service.settings.names import misspelt
@@ -24,7 +25,13 @@ from service.settings.observability import ObservabilitySettings
 from service.settings.oidc import OidcSettings, oidc_contradictions
 from service.settings.values import WORDS, Flag
 
-SECRETS: Final = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "AUTH_API_SECRETS_JSON", "AUTH_API_SECRET")
+SECRETS: Final = (
+    "LIVEKIT_API_KEY",
+    "LIVEKIT_API_SECRET",
+    "AUTH_API_SECRETS_JSON",
+    "AUTH_API_SECRET",
+    "TENANTROOMS_RATE_STORE_URL",
+)
 """Each may also come from a file that `<name>_FILE` names."""
 
 _VERIFIERS: Final = {
@@ -53,6 +60,7 @@ class Settings(
     ApiSecretSettings,
     AuthServiceSettings,
     OidcSettings,
+    LimitSettings,
     ObservabilitySettings,
 ):
     """The settings of one service process, checked. Secrets have a masked repr."""
@@ -186,6 +194,7 @@ def _contradictions(values: Mapping[str, str]) -> Iterator[str]:
     yield from api_secret_contradictions(values)
     yield from auth_service_contradictions(values)
     yield from oidc_contradictions(values)
+    yield from limit_contradictions(values)
     required = WORDS.get(values.get("AUTH_REQUIRED", "false").lower())
     if required and not _VERIFIERS & values.keys():
         yield (

@@ -8,8 +8,10 @@ import structlog
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from edge.admission import Admission
 from edge.app import create_app
 from edge.asgi import Edge
+from edge.client_address import ClientAddresses
 from edge.cors import Cors
 from edge.request_ids import RequestIds
 from edge.settings import EdgeSettings
@@ -284,7 +286,16 @@ async def test_a_process_that_is_about_to_end_sends_clients_to_another_connectio
 
 
 def around(inner: ASGIApp) -> Edge:
-    return Edge(inner, assets=(), limits=EdgeSettings().limits, cors=Cors(()), request_ids=RequestIds())
+    settings = EdgeSettings()
+    admission = Admission(settings.call_limits, ClientAddresses((), "x-forwarded-for"))
+    return Edge(
+        inner,
+        assets=(),
+        limits=settings.limits,
+        cors=Cors(()),
+        request_ids=RequestIds(),
+        admission=admission,
+    )
 
 
 async def test_what_all_answers_carry_replaces_what_one_answer_says() -> None:

@@ -106,7 +106,8 @@ async def test_a_huge_path_or_header_is_refused_and_costs_no_call(
         assert (reply.status, reply.json) == (431, {"error": "Request headers too large"})
     # Beyond its buffer the server answers by itself, and calls a long path a header too.
     assert (await edge.ask("/livekit/rooms/" + "x" * 128 * 1024)).status in {414, 431}
-    assert (await edge.ask("/livekit/rooms", ("X", "x" * 256 * 1024))).status == 431
+    for size in (64 * 1024, 256 * 1024):
+        assert (await edge.ask("/livekit/rooms", ("X", "x" * size))).status == 431
     assert (await edge.ask("/livekit/rooms", *(("X", "x") for _ in range(500)))).status == 431
     assert service.calls == []
 
@@ -128,7 +129,7 @@ async def test_a_body_is_ignored_up_to_its_limit(edge: EdgeProcess, service: Fak
 async def test_slow_headers_are_cut_off_and_nobody_else_is_held_up(
     edge: EdgeProcess, service: FakeService
 ) -> None:
-    """MATRIX C2 in short: 50 of them, whether they send nothing more or a byte now and then."""
+    """MATRIX C2 with all of its 500, whether they send nothing more or a byte now and then."""
 
     async def trickle(writer: asyncio.StreamWriter) -> None:
         while True:
@@ -136,7 +137,7 @@ async def test_slow_headers_are_cut_off_and_nobody_else_is_held_up(
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    silent = [asyncio.create_task(edge.raw(b"GET /livekit/rooms HTTP/1.1\r\nHo")) for _ in range(49)]
+    silent = [asyncio.create_task(edge.raw(b"GET /livekit/rooms HTTP/1.1\r\nHo")) for _ in range(499)]
     reader, writer = await edge.connect()
     writer.write(b"GET /livekit/rooms HTTP/1.1\r\nX: ")
     trickling = asyncio.create_task(trickle(writer))
@@ -146,7 +147,7 @@ async def test_slow_headers_are_cut_off_and_nobody_else_is_held_up(
             answers = await asyncio.gather(*silent, reader.read(), return_exceptions=True)
         # Cut off without an answer; a reset is as good as an end.
         for answer in answers:
-            assert answer == b"" or isinstance(answer, ConnectionResetError)
+            assert answer == b"" or isinstance(answer, (ConnectionResetError, BrokenPipeError))
     finally:
         trickling.cancel()
         await asyncio.gather(trickling, return_exceptions=True)

@@ -83,7 +83,7 @@ def find(raw_path: bytes) -> Target | None:
 
 @pytest.mark.parametrize(("raw_path", "path"), ROUTES.items())
 def test_a_known_path(raw_path: bytes, path: str) -> None:
-    assert find(raw_path) == Target(path)
+    assert find(raw_path) == Target(path, calls_service=path == "/livekit/rooms")
 
 
 @pytest.mark.parametrize(("raw", "name"), NAMES.items())
@@ -92,6 +92,7 @@ def test_a_name_is_decoded_once_and_not_changed(raw: bytes, name: str) -> None:
     assert target is not None
     assert target.room_name == name
     assert target.path == "/livekit/rooms/-"
+    assert target.calls_service
 
 
 @pytest.mark.parametrize("raw_path", UNKNOWN)

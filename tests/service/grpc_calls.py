@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -32,15 +32,28 @@ class Outcome:
 
     @property
     def error_info(self) -> ErrorInfo:
-        """The one detail of a failure."""
+        """The reason of a failure, which is its first detail."""
+        info = ErrorInfo()
+        assert self._status.details[0].Unpack(info)
+        return info
+
+    @property
+    def retry_seconds(self) -> int | None:
+        """When the caller may come again, if that is said: then it is the second detail."""
+        if len(self._status.details) < 2:
+            return None
+        (_, detail) = self._status.details
+        retry = RetryInfo()
+        assert detail.Unpack(retry)
+        return int(retry.retry_delay.seconds)
+
+    @property
+    def _status(self) -> Status:
         (raw,) = (value for key, value in self.trailers if key == "grpc-status-details-bin")
         assert isinstance(raw, bytes)
         status = Status.FromString(raw)
         assert (status.code, status.message) == (self.code.value[0], self.details)
-        (detail,) = status.details
-        info = ErrorInfo()
-        assert detail.Unpack(info)
-        return info
+        return status
 
     @property
     def reason(self) -> str:

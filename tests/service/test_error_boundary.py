@@ -26,7 +26,7 @@ def all_errors(base: type[errors.DomainError] = errors.DomainError) -> Iterator[
             yield from all_errors(error)
 
 
-# CONTRACT: which reasons a code has. Those of delegated authentication and of limits are not raised yet.
+# CONTRACT: which reasons a code has.
 CONTRACT: dict[StatusCode, set[str]] = {
     StatusCode.UNAUTHENTICATED: {"CREDENTIAL_MISSING", "CREDENTIAL_MALFORMED", "CREDENTIAL_REJECTED"},
     StatusCode.INVALID_ARGUMENT: {
@@ -40,6 +40,7 @@ CONTRACT: dict[StatusCode, set[str]] = {
     },
     StatusCode.PERMISSION_DENIED: {"OPERATOR_ONLY"},
     StatusCode.NOT_FOUND: {"ROOM_NOT_FOUND"},
+    StatusCode.RESOURCE_EXHAUSTED: {"RATE_LIMITED", "OVERLOADED"},
     StatusCode.FAILED_PRECONDITION: {"LIVEKIT_NOT_CONFIGURED"},
     StatusCode.UNAVAILABLE: {"LIVEKIT_UNAVAILABLE", "AUTH_SERVICE_UNAVAILABLE"},
     StatusCode.DEADLINE_EXCEEDED: {"LIVEKIT_UNAVAILABLE", "AUTH_SERVICE_UNAVAILABLE"},
@@ -88,6 +89,7 @@ async def test_a_domain_error_arrives_with_code_reason_and_constant_text(
     assert outcome.error_info.domain == "tenantrooms"
     assert outcome.reason in CONTRACT[outcome.code]
     assert not outcome.error_info.metadata
+    assert outcome.retry_seconds == (1 if outcome.code is StatusCode.RESOURCE_EXHAUSTED else None)
     assert sorted(key for key, _ in outcome.trailers) == [
         "grpc-retry-pushback-ms",
         "grpc-status-details-bin",

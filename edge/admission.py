@@ -1,0 +1,141 @@
+"""Owns how many calls one worker lets through to the service: of all, of one caller, of one address.
+
+Before it: `asgi` knows the route and the credential. After it: Litestar. Only what calls the service is
+counted: `/` and the documentation are always answered.
+"""
+
+import secrets
+from collections.abc import Callable, Hashable
+from enum import Enum
+from hashlib import blake2b
+from typing import Final
+
+from litestar.types import HTTPScope
+
+from edge import errors
+from edge.client_address import ClientAddresses
+from edge.credentials import Credential, Kind
+from edge.errors import Answer
+from edge.limit_settings import CallLimits
+from edge.rates import AddressRates
+
+
+class Limit(Enum):
+    """What a request that is refused is over."""
+
+    CREDENTIAL_CALLS = "credential_calls"
+    """All calls under way, or the share of one credential in them."""
+    ADDRESS_CALLS = "address_calls"
+    """All calls under way, or the share of one client address in them."""
+    ANONYMOUS_RATE = "anonymous_rate"
+    """The rate of one client address for requests without a credential."""
+
+
+class _Share:
+    """Counts calls by their caller: each may have as many as are left free.
+
+    So one alone has half of all, two have a third each, and there is always one more for somebody else.
+    """
+
+    __slots__ = ("_held", "_most", "_most_each", "_total")
+
+    def __init__(self, most: int, most_each: int | None) -> None:
+        self._most = most
+        self._most_each = most if most_each is None else most_each
+        self._total = 0
+        self._held: dict[Hashable, int] = {}
+
+    def enter(self, who: Hashable) -> bool:
+        held = self._held.get(who, 0)
+        if held >= self._most - self._total or held >= self._most_each:
+            return False
+        self._held[who] = held + 1
+        self._total += 1
+        return True
+
+    def leave(self, who: Hashable) -> None:
+        held = self._held[who] - 1
+        if held:
+            self._held[who] = held
+        else:
+            del self._held[who]
+        self._total -= 1
+
+
+class Place:
+    """The place of one request, to be left exactly once.
+
+    Attributes:
+        address, credential: under which keys it is counted; None is not at all.
+    """
+
+    __slots__ = ("address", "credential")
+
+    def __init__(self, address: str, credential: bytes | None) -> None:
+        self.address = address
+        self.credential = credential
+
+
+class Admission:
+    """Lets requests through, or says why not.
+
+    Args:
+        limits: how many calls at a time.
+        addresses: knows from where a request comes.
+        refused: told of each refusal.
+
+    Attributes:
+        rates: how often an address may ask without a credential; None is as often as it likes.
+    """
+
+    def __init__(
+        self,
+        limits: CallLimits,
+        addresses: ClientAddresses,
+        refused: Callable[[Limit], None] = lambda _: None,
+    ) -> None:
+        self._by_address = _Share(limits.calls, limits.calls_per_address)
+        self._by_credential = _Share(limits.calls, limits.calls_per_credential)
+        self._addresses = addresses
+        self.rates: AddressRates | None = None
+        self._refused = refused
+        self._key: Final = secrets.token_bytes(16)
+
+    async def enter(self, scope: HTTPScope, credential: Credential) -> Place | Answer:
+        """A place, which `leave` gives back, or the refusal."""
+        address = self._addresses.of(scope)
+        if not self._by_address.enter(address):
+            self._refused(Limit.ADDRESS_CALLS)
+            return errors.OVERLOADED
+        place = Place(address, None)
+        try:
+            refusal = await self._refusal(place, credential)
+        except BaseException:
+            self.leave(place)
+            raise
+        if refusal is None:
+            return place
+        self.leave(place)
+        return refusal
+
+    def leave(self, place: Place) -> None:
+        """Gives a place back."""
+        self._by_address.leave(place.address)
+        if place.credential is not None:
+            self._by_credential.leave(place.credential)
+
+    async def _refusal(self, place: Place, credential: Credential) -> Answer | None:
+        if credential.token is None:
+            if self.rates is not None and credential.kind is Kind.NOTHING:
+                seconds = await self.rates.take(place.address)
+                if seconds is not None:
+                    self._refused(Limit.ANONYMOUS_RATE)
+                    return errors.too_many_requests(seconds)
+            return None
+        # Nothing outside of this process can be told from it, and no token is kept.
+        digest = blake2b(credential.token.encode("ascii"), digest_size=16, key=self._key).digest()
+        if not self._by_credential.enter(digest):
+            self._refused(Limit.CREDENTIAL_CALLS)
+            return errors.OVERLOADED
+        place.credential = digest
+        return None

@@ -1,0 +1,160 @@
+"""Owns how places are shared among those who want them: pure counting, without a task or a lock.
+
+Step before: `service.overload` and `service.tenant_limits` say who wants a place. There is no step after.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from enum import Enum
+from typing import Final, Generic, TypeVar
+
+MOST_WAIT_SECONDS: Final = 1.0
+"""How long a call waits for its turn; who still has none then is refused."""
+
+ACTIVE_SECONDS: Final = 1.0
+"""Who has called within this time, or up to twice of it, is one of those who share."""
+
+FEW_PLACES: Final = 8
+"""What one gets at a time however many others call."""
+
+Who = TypeVar("Who", bound=Hashable)
+
+
+class Limit(Enum):
+    """What a call that is refused is over."""
+
+    CREDENTIAL_CALLS = "credential_calls"
+    """All calls under way, or the share of one credential in them: refused before authentication."""
+    TENANT_CALLS = "tenant_calls"
+    """The share of one tenant, or the time for which a call may wait for its turn."""
+    TENANT_RATE = "tenant_rate"
+    """The rate of one tenant."""
+
+
+class FairShare(Generic[Who]):
+    """Counts who holds how many of some places.
+
+    Each may hold as many as are left free, so one alone holds half of them, two a third each, and so on: who
+    takes all that can be had leaves a place for everybody else.
+
+    Args:
+        most: how many places there are.
+        most_each: what one may hold even when more are free; None is no such limit.
+
+    Attributes:
+        most_each: the same; may be changed.
+    """
+
+    __slots__ = ("_held", "_most", "_total", "most_each")
+
+    def __init__(self, most: int, most_each: int | None = None) -> None:
+        self._most = most
+        self.most_each = most if most_each is None else most_each
+        self._total = 0
+        self._held: dict[Who, int] = {}
+
+    def __len__(self) -> int:
+        """How many places are held."""
+        return self._total
+
+    def enter(self, who: Who) -> bool:
+        """Takes a place, which `leave` gives back; False where there is none for this one."""
+        held = self._held.get(who, 0)
+        if held >= self._most - self._total or held >= self.most_each:
+            return False
+        self._held[who] = held + 1
+        self._total += 1
+        return True
+
+    def leave(self, who: Who) -> None:
+        """Gives back one place."""
+        held = self._held[who] - 1
+        if held:
+            self._held[who] = held
+        else:
+            del self._held[who]
+        self._total -= 1
+
+
+class FairQueue(Generic[Who]):
+    """Places that are waited for: each who wants them has a queue, and queues have their turns one by one.
+
+    Whoever is alone may hold as many as `FairShare` says. Where several call, one gets few at a time: more
+    would not make it faster on a busy machine, but everybody else slower.
+
+    Args:
+        most: how many places there are.
+        clock: seconds, from any start.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._running: FairShare[Who] = FairShare(most)
+        self._clock = clock
+        self._callers: set[Who] = set()
+        self._former_callers: set[Who] = set()
+        self._new_callers = 0
+        self._callers_since = clock()
+        self._queues: OrderedDict[Who, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
+
+    def enter(self, who: Who) -> bool:
+        """Takes a place at once, which `leave` gives back; False where one has to be waited for."""
+        if self._clock() - self._callers_since > ACTIVE_SECONDS:
+            self._former_callers, self._callers, self._new_callers = self._callers, set(), 0
+            self._callers_since = self._clock()
+        if who not in self._callers:
+            self._callers.add(who)
+            self._new_callers += who not in self._former_callers
+            self._share_anew()
+        return who not in self._queues and self._running.enter(who)
+
+    async def wait(self, who: Who) -> None:
+        """Takes a place as soon as it is this one's turn.
+
+        Raises:
+            TimeoutError: that took too long; there is nothing to give back.
+        """
+        turn = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(who, OrderedDict())[turn] = None
+        self._start_waiting()
+        try:
+            async with asyncio.timeout(MOST_WAIT_SECONDS):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.leave(who)
+            else:
+                self._leave_queue(who, turn)
+            raise
+
+    def leave(self, who: Who) -> None:
+        """Gives back one place, to whose turn it is."""
+        self._running.leave(who)
+        if self._queues:
+            self._start_waiting()
+
+    def _share_anew(self) -> None:
+        callers = len(self._former_callers) + self._new_callers
+        few = max(FEW_PLACES, self._most // (4 * callers))
+        self._running.most_each = self._most if callers == 1 else min(self._most, few)
+
+    def _start_waiting(self) -> None:
+        for who in list(self._queues):
+            queue = self._queues[who]
+            while queue and next(iter(queue)).cancelled():  # its caller has left, and says so in a moment
+                queue.popitem(last=False)
+            if queue and self._running.enter(who):
+                turn, _ = queue.popitem(last=False)
+                turn.set_result(None)
+                self._queues.move_to_end(who)
+            if not queue:
+                del self._queues[who]
+
+    def _leave_queue(self, who: Who, turn: asyncio.Future[None]) -> None:
+        queue = self._queues.get(who)
+        if queue is not None:
+            queue.pop(turn, None)
+            if not queue:
+                del self._queues[who]

@@ -1,0 +1,161 @@
+"""Owns how often tenants may call: counted here, or in a Redis that several processes share.
+
+Step before: `service.tenant_limits` asks for each call. There is no step after.
+
+Counting must never stop the calls: while Redis does not answer, each process counts by itself.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Final
+
+import structlog
+from limits import RateLimitItem
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+REDIS_SECONDS: Final = 0.25
+"""What one question to Redis may take."""
+
+REDIS_PAUSE_SECONDS: Final = 1.0
+"""For how long Redis is not asked after it did not answer."""
+
+_REDIS_CONNECTIONS: Final = 32
+_SWEEP_SECONDS: Final = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Counts(MemoryStorage):
+    """Counts in memory.
+
+    The library's own storage looks through all of its keys in a task for every call. This one forgets what is
+    over every few seconds.
+    """
+
+    STORAGE_SCHEME = None  # type: ignore[assignment]  # not to be found by a URI, in place of the library's own
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._swept = time.monotonic()
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Adds to the count of this key, which is forgotten after `expiry` seconds."""
+        self._sweep()
+        now = time.time()
+        if self.expirations.get(key, 0) <= now:
+            self.storage[key] = 0
+            self.expirations[key] = now + expiry
+        self.storage[key] += amount
+        return self.storage[key]
+
+    async def decr(self, key: str, amount: int = 1) -> int:
+        """Takes from the count of this key."""
+        self.storage[key] = max(self.storage[key] - amount, 0)
+        return self.storage[key]
+
+    def _sweep(self) -> None:
+        if time.monotonic() - self._swept < _SWEEP_SECONDS:
+            return
+        self._swept, now = time.monotonic(), time.time()
+        for key in [key for key, expires in self.expirations.items() if expires <= now]:
+            del self.expirations[key]
+            self.storage.pop(key, None)
+
+
+class TenantRates:
+    """Counts the calls of tenants.
+
+    Args:
+        rates: each holds.
+        redis: where to count; None is here.
+        asked: told of each question to Redis whether it was answered.
+        clock: seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        rates: Sequence[RateLimitItem],
+        redis: RedisStorage | None = None,
+        asked: Callable[[bool], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rates = rates
+        self._here = SlidingWindowCounterRateLimiter(Counts())
+        self._redis = None if redis is None else SlidingWindowCounterRateLimiter(redis)
+        self._asked = asked
+        self._clock = clock
+        self._ask_from = 0.0
+
+    async def take(self, tenant_id: str) -> int | None:
+        """Counts a call of this tenant. Seconds to wait if it is one too many."""
+        # Of one length and one alphabet, and no list of tenants for who reads Redis.
+        key = sha256(tenant_id.encode()).hexdigest()
+        if self._redis is None or self._clock() < self._ask_from:
+            return await self._take(self._here, key)
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                seconds = await self._take(self._redis, key)
+        except Exception as error:  # noqa: BLE001 (whatever it is, callers are not to suffer from it)
+            self._asked(False)
+            if self._clock() >= self._ask_from:
+                self._ask_from = self._clock() + REDIS_PAUSE_SECONDS
+                _log.error(
+                    "the rate store does not answer, so this process counts calls by itself; "
+                    "look at the Redis of TENANTROOMS_RATE_STORE_URL",
+                    problem=type(error).__name__,
+                )
+            return await self._take(self._here, key)
+        self._asked(True)
+        return seconds
+
+    async def _take(self, limiter: SlidingWindowCounterRateLimiter, key: str) -> int | None:
+        for rate in self._rates:
+            if not await limiter.hit(rate, key):
+                resets = (await limiter.get_window_stats(rate, key)).reset_time
+                return min(max(1, math.ceil(resets - time.time())), rate.get_expiry())
+        return None
+
+
+@asynccontextmanager
+async def open_rates(
+    rates: Sequence[RateLimitItem], redis_url: str | None, asked: Callable[[bool], None] = lambda _: None
+) -> AsyncIterator[TenantRates | None]:
+    """Counts until the context ends; None where there is no rate.
+
+    Args:
+        rates: each holds; none is no limit.
+        redis_url: `redis://`, `rediss://` or `unix://`; None counts in this process alone.
+        asked: told of each question to Redis whether it was answered.
+    """
+    if not rates:
+        yield None
+        return
+    if redis_url is None:
+        yield TenantRates(rates)
+        return
+    pool = BlockingConnectionPool.from_url(
+        redis_url,
+        max_connections=_REDIS_CONNECTIONS,
+        timeout=REDIS_SECONDS,
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        storage = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            key_prefix="tenantrooms",
+            connection_pool=pool,  # type: ignore[arg-type]  # its types lack what its documentation names
+        )
+        yield TenantRates(rates, storage, asked)
+    finally:
+        await pool.aclose()
