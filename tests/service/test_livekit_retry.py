@@ -1,0 +1,109 @@
+"""When LiveKit is asked a second time, and that both times share one deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from service.errors import DomainError, LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
+from service.livekit import TwirpAnswer
+from service.livekit_retry import RetryingTransport
+
+Step = TwirpAnswer | DomainError | Callable[[], Awaitable[TwirpAnswer]]
+
+GOOD = TwirpAnswer(200, "application/protobuf", b"good")
+
+
+def status(number: int) -> TwirpAnswer:
+    return TwirpAnswer(number, "application/json", b"{}")
+
+
+async def never() -> TwirpAnswer:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+class Recorder:
+    """A transport that answers each call with the next step, and keeps what it was asked."""
+
+    def __init__(self, *steps: Step) -> None:
+        self._steps = list(steps)
+        self.calls: list[tuple[str, str, bytes]] = []
+        self.last_step = asyncio.Event()
+
+    async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
+        self.calls.append((method, token, body))
+        step = self._steps.pop(0)
+        if not self._steps:
+            self.last_step.set()
+        if isinstance(step, TwirpAnswer):
+            return step
+        if isinstance(step, Exception):
+            raise step
+        return await step()
+
+
+async def asked(transport: Recorder, timeout: float = 10) -> TwirpAnswer:
+    return await RetryingTransport(transport, timeout).post("ListRooms", "token", b"body")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [status(500), status(502), status(503), status(504), LiveKitUnavailable("no connection")],
+    ids=str,
+)
+async def test_what_may_be_over_soon_is_asked_once_more_in_the_same_words(first: Step) -> None:
+    transport = Recorder(first, GOOD)
+    assert await asked(transport) == GOOD
+    assert transport.calls == [("ListRooms", "token", b"body")] * 2
+
+
+@pytest.mark.parametrize("number", [200, 301, 400, 401, 403, 404, 408, 413, 429, 501])
+async def test_any_other_answer_is_final(number: int) -> None:
+    transport = Recorder(status(number))
+    assert await asked(transport) == status(number)
+    assert len(transport.calls) == 1
+
+
+@pytest.mark.parametrize("first", [LiveKitFailed("it broke off"), LiveKitTimedOut("too slow")], ids=repr)
+async def test_an_answer_that_is_none_and_a_deadline_that_has_passed_are_final(first: DomainError) -> None:
+    transport = Recorder(first)
+    with pytest.raises(type(first)) as raised:
+        await asked(transport)
+    assert raised.value is first
+    assert len(transport.calls) == 1
+
+
+async def test_the_second_try_is_the_last() -> None:
+    transport = Recorder(status(503), status(500))
+    assert await asked(transport) == status(500)
+    transport = Recorder(LiveKitUnavailable("first"), LiveKitUnavailable("second"))
+    with pytest.raises(LiveKitUnavailable, match="second"):
+        await asked(transport)
+
+
+async def test_both_tries_share_one_deadline() -> None:
+    transport = Recorder(status(503), never)
+    async with asyncio.timeout(10):
+        with pytest.raises(LiveKitTimedOut):
+            await asked(transport, timeout=0.3)
+    assert len(transport.calls) == 2
+
+
+async def test_without_time_for_a_second_try_the_first_one_counts() -> None:
+    transport = Recorder(status(503))
+    assert await asked(transport, timeout=0.01) == status(503)
+    failure = LiveKitUnavailable("no connection")
+    with pytest.raises(LiveKitUnavailable) as raised:
+        await asked(Recorder(failure), timeout=0.01)
+    assert raised.value is failure
+
+
+@pytest.mark.parametrize("steps", [(never,), (status(503), never)], ids=["first", "second"])
+async def test_who_leaves_ends_the_try_under_way(steps: tuple[Step, ...]) -> None:
+    transport = Recorder(*steps)
+    asking = asyncio.create_task(asked(transport))
+    await transport.last_step.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
