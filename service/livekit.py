@@ -32,6 +32,9 @@ _AWAY: Final = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
+# In LiveKit's reasons for a 401.
+_OUT_OF_DATE: Final = (b"token is expired", b"token is not valid yet")
+_UNKNOWN_KEY: Final = b"invalid API key"
 _LOGGED_CHARACTERS: Final = 200
 # Nothing that a person would read. Whoever answers may quote our token, in an encoding of its own choice.
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/_=%-]{24,}")
@@ -124,16 +127,27 @@ class LiveKit:
 
 def _failure(method: str, answer: TwirpAnswer) -> Exception:
     """The domain error for an answer that is not 200. Its text is for the log."""
-    if answer.status == HTTPStatus.UNAUTHORIZED:  # its text quotes the key and the token: it is left out
-        return LiveKitRefused(
-            f"{method}: HTTP 401; LiveKit refused our API key: compare LIVEKIT_API_KEY and "
-            "LIVEKIT_API_SECRET with LiveKit's own keys, and both clocks with each other"
-        )
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return LiveKitRefused(f"{method}: HTTP 401; {_why_refused(answer.body[:_ERROR_BYTES_READ])}")
     code, message = _twirp_error(answer.body[:_ERROR_BYTES_READ].decode("utf-8", "replace"))
     what = f"{method}: HTTP {answer.status}, {_quoted(f'{code}: {message}')}"
     if code == "not_found" and answer.status == HTTPStatus.NOT_FOUND and method == "ListParticipants":
         return RoomNotFound(what)
     return LiveKitUnavailable(what) if answer.status in _AWAY else LiveKitFailed(what)
+
+
+def _why_refused(said: bytes) -> str:
+    """What to do about a 401. LiveKit's own text quotes the key and the token, so it is left out."""
+    if any(word in said for word in _OUT_OF_DATE):
+        return (
+            "LiveKit finds our tokens out of date: its clock and ours differ by over a minute, set them right"
+        )
+    if _UNKNOWN_KEY in said:
+        return "LiveKit does not know our API key: set LIVEKIT_API_KEY to one of LiveKit's own keys"
+    return (
+        "LiveKit refused our API key: compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with LiveKit's own "
+        "keys, and both clocks with each other"
+    )
 
 
 def _quoted(said: str) -> str:

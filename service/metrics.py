@@ -48,6 +48,7 @@ class Metrics:
         self._key_set_fetched_at = _time(
             registry, "key_set_last_success", "the identity provider's keys were last fetched"
         )
+        self._ready = _gauge(registry, "ready", "1 while LiveKit answers and accepts our key, else 0.")
         self._audit_records = _counter(registry, "audit_records", "Records of reads by operators.")
         refusals = Counter(
             "refusals", "Calls that are over a limit.", ["limit"], namespace=_NAMESPACE, registry=registry
@@ -82,6 +83,10 @@ class Metrics:
         self._key_set_fetches[success].inc()
         if success:
             self._key_set_fetched_at.set(self._clock())
+
+    def readiness_changed(self, ready: bool) -> None:
+        """The service has become ready, or has ceased to be."""
+        self._ready.set(ready)
 
     def audit_recorded(self, success: bool) -> None:
         """An operator's read was written into the audit log, or could not be."""

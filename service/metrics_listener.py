@@ -1,24 +1,33 @@
-"""Owns where the metrics can be read: prometheus-client's own HTTP server, in threads of its own.
+"""Owns where metrics and health can be read: prometheus-client's own HTTP server, in threads of its own.
 
-Step before: `service.server`, at start. Step after: `service.metrics` holds what is shown.
+Step before: `service.server`, at start. Step after: `service.metrics` and `service.health_pages` hold what is
+shown.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from service.health_pages import KnownHealth, with_health_pages
 from service.settings.observability import HostPort
 from service.start_errors import AddressInUse
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
 
 @asynccontextmanager
-async def open_metrics_listener(registry: CollectorRegistry, address: HostPort) -> AsyncIterator[int]:
-    """Shows this registry at this address until the context ends; gives the port.
+async def open_metrics_listener(
+    registry: CollectorRegistry, health: KnownHealth, address: HostPort
+) -> AsyncIterator[int]:
+    """Shows this registry and this health at this address until the context ends; gives the port.
 
     Args:
-        registry: what is shown.
+        registry: the metrics.
+        health: what `/livez` and `/readyz` tell.
         address: where; port 0 takes any that is free.
 
     Raises:
@@ -31,6 +40,8 @@ async def open_metrics_listener(registry: CollectorRegistry, address: HostPort) 
         )
     except OSError as error:
         raise AddressInUse(str(address), "TENANTROOMS_METRICS_LISTEN") from error
+    metrics = cast("WSGIApplication", server.get_app())
+    server.set_app(with_health_pages(health, metrics))
     try:
         yield server.server_port
     finally:

@@ -24,6 +24,7 @@ from service.even_answers import EvenAnswers
 from service.health import Health
 from service.listener import ListenerTls, bind, connection_options
 from service.livekit import LiveKit
+from service.livekit_retry import RetryingTransport
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
 from service.metrics import Metrics
@@ -32,6 +33,7 @@ from service.overload import OverloadGuard
 from service.ownership import owner_of
 from service.places import MOST_WAIT_SECONDS
 from service.rates import open_rates
+from service.readiness import Readiness
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
 from service.reloading import Generations, Reloader
@@ -105,11 +107,13 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         _log.warning(warning)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        health = Health(SERVICE_NAME)
         metrics_port = None
         if settings.metrics_listen is not None:
-            listener = open_metrics_listener(metrics.registry, settings.metrics_listen)
+            listener = open_metrics_listener(metrics.registry, health, settings.metrics_listen)
             metrics_port = await stack.enter_async_context(listener)
-        server, health, take_up, relay = await stack.enter_async_context(running_server(settings, metrics))
+        running = running_server(settings, metrics, health)
+        server, _, take_up, relay = await stack.enter_async_context(running)
         reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
         reloading = asyncio.create_task(reloader.run(files.changes()))
         _log.info(
@@ -141,26 +145,30 @@ async def _drain(server: grpc.aio.Server, relay: Relay, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def running_server(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[RunningServer]:
+async def running_server(
+    settings: Settings, metrics: Metrics | None = None, health: Health | None = None
+) -> AsyncIterator[RunningServer]:
     """A server that accepts calls as these settings say, until the context ends.
 
     Args:
         settings: those in force at first.
         metrics: where it counts what happens.
+        health: where it says how it is.
 
     Raises:
         SettingsError: a certificate is not valid now.
         CannotStart: the address could not be bound, or the audit log's file not be opened.
     """
     settings.check_dates(None, dt.datetime.now(dt.UTC))
-    metrics = metrics or Metrics()
+    metrics, health = metrics or Metrics(), health or Health(SERVICE_NAME)
     tokens = AccessTokens(*settings.livekit_key)
     trust = Trust(trusting(settings.livekit_ca))
     tls = ListenerTls(settings.grpc_certificates) if settings.grpc_certificates else None
     async with (
         EvenAnswers() as even_answers,
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
-        _open_directory(settings, tokens, trust, metrics) as directory,
+        _open_livekit(settings, tokens, trust) as livekit,
+        _open_directory(settings, livekit, metrics) as directory,
         open_lasting(settings, metrics.key_set_fetched) as lasting,
         open_rates(settings.tenant_rates, settings.rate_store, metrics.rate_store_asked) as rates,
         Generations() as generations,
@@ -214,16 +222,18 @@ async def running_server(settings: Settings, metrics: Metrics | None = None) -> 
         relay = Relay(RelayedCalls(interceptors, handlers_of(servicer)), stream_seconds)
         if settings.relay:
             add_RelayServicer_to_server(relay, server)
-        health = Health(("", SERVICE_NAME))
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
             names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
             reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         bind(server, settings.grpc_listen, tls)
+        readiness = Readiness(livekit, partial(_readiness_changed, health, metrics))
+        asking = asyncio.create_task(readiness.run())
         await server.start()
         try:
             yield RunningServer(server, health, take_up, relay)
         finally:
+            asking.cancel()
             await server.stop(None)
 
 
@@ -235,27 +245,40 @@ def _longest_call_seconds(settings: Settings) -> float:
     return longest_use_seconds(settings) + MOST_WAIT_SECONDS + 3 * 2 * settings.livekit_timeout_seconds
 
 
+def _readiness_changed(health: Health, metrics: Metrics, ready: bool) -> None:
+    health.become(ready)
+    metrics.readiness_changed(ready)
+
+
+@asynccontextmanager
+async def _open_livekit(
+    settings: Settings, tokens: AccessTokens, trust: Trust
+) -> AsyncIterator[LiveKit | None]:
+    """LiveKit, if there is a key for it."""
+    if not settings.livekit_configured:
+        yield None
+        return
+    seconds = settings.livekit_timeout_seconds
+    async with open_transport(
+        settings.livekit_url, seconds, settings.livekit_max_response_bytes, trust
+    ) as transport:
+        yield LiveKit(RetryingTransport(transport, seconds), tokens)
+
+
 @asynccontextmanager
 async def _open_directory(
-    settings: Settings, tokens: AccessTokens, trust: Trust, metrics: Metrics
+    settings: Settings, livekit: LiveKit | None, metrics: Metrics
 ) -> AsyncIterator[RoomDirectory]:
-    if not settings.livekit_configured:
+    if livekit is None:
         yield UnconfiguredDirectory()
         return
-    async with open_transport(
-        settings.livekit_url, settings.livekit_timeout_seconds, settings.livekit_max_response_bytes, trust
-    ) as transport:
-        directory = Directory(
-            LiveKit(transport, tokens),
-            owner_of,
-            room_summary,
-            settings.index_interval_seconds,
-            metrics.rooms_scanned,
-        )
-        try:
-            yield directory
-        finally:
-            await directory.close()
+    directory = Directory(
+        livekit, owner_of, room_summary, settings.index_interval_seconds, metrics.rooms_scanned
+    )
+    try:
+        yield directory
+    finally:
+        await directory.close()
 
 
 class _Signals:

@@ -209,7 +209,7 @@ async def test_the_service_records_each_page_and_each_room_in_its_file(
             (await get_room(channel, "absent", OPERATOR)).request_id,
             (await get_room(channel, "a", OPERATOR, tenant_id="globex")).request_id,
         ]
-        livekit_double.script("ListRooms", TwirpError("internal", "canary-upstream"))
+        livekit_double.script("ListRooms", *[TwirpError("internal", "canary-upstream")] * 2)
         ids.append((await get_room(channel, "a", OPERATOR)).request_id)
         assert (await get_room(channel, "a", ACME)).code is StatusCode.OK
         assert (await get_room(channel, "a")).code is StatusCode.OK  # anonymous

@@ -225,6 +225,25 @@ async def test_a_refused_api_key_tells_the_operator_what_to_compare() -> None:
         await livekit.list_all_rooms()
 
 
+@pytest.mark.parametrize(
+    ("said", "what_to_do"),
+    [
+        ("invalid API key: devkey", "set LIVEKIT_API_KEY to one of"),
+        ("invalid token: e.y.J, error: token has invalid claims: token is expired", "clock"),
+        ("invalid token: e.y.J, error: token has invalid claims: token is not valid yet", "clock"),
+        ("invalid token: e.y.J, error: token signature is invalid", "compare LIVEKIT_API_KEY"),
+    ],
+)
+async def test_a_refusal_tells_the_operator_what_to_set_right_and_quotes_nothing(
+    said: str, what_to_do: str
+) -> None:
+    livekit, _ = asking(text(401, said.encode()))
+    with pytest.raises(LiveKitRefused, match=what_to_do) as raised:
+        await livekit.list_all_rooms()
+    assert "devkey" not in str(raised.value)
+    assert "e.y.J" not in str(raised.value)
+
+
 @pytest.mark.wall
 @given(place=st.integers(0, len(ROOMS_ANSWER.body) - 1), bytes_=st.binary(max_size=4))
 async def test_a_damaged_answer_is_rooms_or_a_failure(place: int, bytes_: bytes) -> None:  # MATRIX U4

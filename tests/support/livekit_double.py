@@ -21,6 +21,7 @@ from aiohttp import hdrs, web
 from google.protobuf.message import Message
 from livekit.protocol import models
 
+from service.readiness import PROBE_NAME
 from tests.support.livekit_answers import Answer
 from tests.support.livekit_calls import Fault, respond
 from tests.support.livekit_faults import Hold, Normal
@@ -51,6 +52,9 @@ class _Call:
 class LiveKitDouble:
     """The server, running inside `async with`, on a free port of the loopback address.
 
+    The probes of the service's readiness are answered as usual, or with what `script_always` says, and are
+    counted in `probes` only.
+
     Args:
         store: which of LiveKit's two stores to answer like; they differ for names asked for twice.
         tls: serves https with this context.
@@ -76,6 +80,7 @@ class LiveKitDouble:
         self._standing: dict[str, Fault] = {}
         self._tls = tls
         self._runner: web.AppRunner | None = None
+        self.probes = 0
         self._port = 0
 
     def accept_keys(self, keys: Mapping[str, str]) -> None:
@@ -268,6 +273,11 @@ class LiveKitDouble:
         clock = asyncio.get_running_loop()
         arrived = clock.time()
         recorded = recorded_call(request, await request.read(), arrived)
+        if recorded.names == [PROBE_NAME]:
+            # Made at times of the service's choice: no script is meant for it, and no test's record.
+            self.probes += 1
+            fault = self._standing.get(recorded.method, Normal())
+            return await fault.send(_Call(self._methods, recorded, request))
         if not request.path.startswith(SERVICE_PATH):
             # Health checks and unknown paths are no calls.
             return respond(_Call(self._methods, recorded, request).answer())
