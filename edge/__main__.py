@@ -4,6 +4,8 @@ Before it: nothing. After it: `worker`, in each of granian's worker processes.
 """
 
 import ipaddress
+import math
+import multiprocessing
 import socket
 import sys
 from collections.abc import Callable
@@ -13,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
-from granian.server.mp import MPServer
 
 from edge.connections import make_room
-from edge.listener import TlsServer
+from edge.leaving import Stopping
+from edge.listener import LastingServer, TlsServer
 from edge.logs import GRANIAN_LOGGING, LogLevel, configure_logs, granian_level
 from edge.settings import EdgeSettings, SettingsError, from_environment, is_local, quiet_grpc
-from edge.stopping import hold_signals, on_first_signal
+from edge.stopping import hold_signals, on_signals
 from edge.tls_files import (
     ServiceTls,
     TlsFiles,
@@ -77,6 +79,8 @@ def _free_address(host: str, port: int) -> str:
 
 def _serve(settings: EdgeSettings, address: str) -> int:
     hold_signals()
+    # As from Python 3.14 on is not the default: workers inherit the listening socket.
+    multiprocessing.set_start_method("fork")
     try:
         own = TlsFiles(settings.listener_files, load_pair) if settings.listener_files else None
         service = TlsFiles(settings.service_files, load_service_tls) if settings.service_files else None
@@ -89,15 +93,21 @@ def _serve(settings: EdgeSettings, address: str) -> int:
         looks.append(partial(look_silently, service))
     options = _options(settings, address)
     if own is None:
-        server: MPServer = MPServer(_TARGET, **options)
+        server = LastingServer(_TARGET, **options)
     else:
-        server = TlsServer(_TARGET, own, settings.tls_min_version, **options)
-        looks.append(server.look)
+        server = tls = TlsServer(_TARGET, own, settings.tls_min_version, **options)
+        looks.append(tls.look)
     look_regularly(*looks)
     server.on_startup(partial(_announce, settings, address))
-    on_first_signal(server.signal_handler_interrupt)
+    stopping = Stopping()
+
+    def stop() -> None:
+        stopping.begin()
+        server.interrupt()
+
+    on_signals(stop, server.kill_workers)
     try:
-        server.serve(target_loader=partial(_load_worker, settings, service), wrap_loader=False)
+        server.serve(target_loader=partial(_load_worker, settings, service, stopping), wrap_loader=False)
     except SystemExit:
         # A worker that the same signal has ended first is no failure.
         if not server.interrupt_signal:
@@ -123,7 +133,7 @@ def _options(settings: EdgeSettings, address: str) -> dict[str, Any]:
         "log_level": granian_level(settings.log_level),
         "log_dictconfig": GRANIAN_LOGGING,
         "respawn_failed_workers": True,
-        "workers_kill_timeout": settings.stop_timeout_seconds,
+        "workers_kill_timeout": settings.stop_timeout_seconds + math.ceil(settings.drain_seconds),
     }
 
 
@@ -152,13 +162,14 @@ def _announce(settings: EdgeSettings, address: str) -> None:
 def _load_worker(
     settings: EdgeSettings,
     service: TlsFiles[ServiceTls] | None,
-    listener: int | None = None,
+    stopping: Stopping,
+    listener: int,
     ready: Callable[[], object] = lambda: None,
 ) -> "Edge":
     hold_signals()  # again: a worker that was not forked, as from Python 3.14 on, may not have inherited it
     from edge.worker import load_worker  # noqa: PLC0415 - only in a worker
 
-    return load_worker(settings, service, listener, ready)
+    return load_worker(settings, service, listener, stopping, ready)
 
 
 if __name__ == "__main__":

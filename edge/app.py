@@ -22,7 +22,8 @@ from edge.logs import log_unexpected
 from edge.rates import open_rates
 from edge.request_ids import RequestIds
 from edge.rooms import Rooms, RoomsClient
-from edge.routes import ROOMS_STATE, home, list_rooms, room_details
+from edge.routes import READY_STATE, ROOMS_STATE, home, list_rooms, live, room_details
+from edge.routes import ready as ready_route
 from edge.settings import EdgeSettings
 
 
@@ -31,12 +32,14 @@ def create_app(
     open_client: Callable[[], AbstractAsyncContextManager[RoomsClient]],
     leaves: Callable[[], bool] = lambda: False,
     refused: Callable[[Limit], None] = lambda _: None,
+    ready: Callable[[], bool] = lambda: False,
 ) -> Edge:
     """The application.
 
     Args:
         settings: how it behaves.
         open_client: makes the client of the service; called, entered and left by the lifespan.
+        ready: whether the service can answer callers.
         leaves: whether this process is about to end, so that clients should use another connection.
         refused: told of each request that is over a limit of calls.
     """
@@ -55,10 +58,11 @@ def create_app(
             app.state[ROOMS_STATE] = Rooms(
                 client, settings.timeout_seconds, forward_headers=settings.forward_headers
             )
+            app.state[READY_STATE] = lambda: ready() and not leaves()
             yield
 
     app = Litestar(
-        [home, list_rooms, room_details, assets_router()],
+        [home, live, ready_route, list_rooms, room_details, assets_router()],
         lifespan=[lifespan],
         openapi_config=docs_config(),
         exception_handlers={HTTPException: _refused, Exception: _failed},

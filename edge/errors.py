@@ -86,6 +86,7 @@ def method_not_allowed(allow: str) -> Answer:
     return _error(405, "Method Not Allowed", (("Allow", allow),))
 
 
+NOT_READY: Final = _error(503, "Not ready")
 _SERVICE_UNAVAILABLE: Final = _error(503, "Service unavailable")
 
 _FAULT: Final = {

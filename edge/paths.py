@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 HOME_PATH: Final = "/"
 LIST_PATH: Final = "/livekit/rooms"
 DETAILS_PATH: Final = "/livekit/rooms/{room_name:str}"
+LIVE_PATH: Final = "/livez"
+READY_PATH: Final = "/readyz"
 DOCS_PATH: Final = "/docs"
 DOCUMENT_PATH: Final = "/docs/openapi.json"
 ASSETS_PATH: Final = "/docs/assets"
@@ -42,7 +44,7 @@ class Target:
 
 _FIXED: Final = {
     tuple(path.split("/")): Target(path, calls_service=path == LIST_PATH)
-    for path in (HOME_PATH, LIST_PATH, DOCS_PATH, DOCUMENT_PATH)
+    for path in (HOME_PATH, LIST_PATH, LIVE_PATH, READY_PATH, DOCS_PATH, DOCUMENT_PATH)
 }
 
 

@@ -8,15 +8,19 @@ from typing import Final, cast
 from litestar import get
 from litestar.types import ASGIApp, Scope
 
+from edge import errors
 from edge.call import call_in
 from edge.errors import Answer, Route
 from edge.openapi import SECURITY, DocumentedOperation, home_responses, room_responses
-from edge.paths import DETAILS_PATH, HOME_PATH, LIST_PATH
+from edge.paths import DETAILS_PATH, HOME_PATH, LIST_PATH, LIVE_PATH, READY_PATH
 from edge.room_json import health_json
 from edge.rooms import Rooms
 
 ROOMS_STATE: Final = "rooms"
 """Where the application's state has the `Rooms` that the lifespan has made."""
+
+READY_STATE: Final = "ready"
+"""Where it has the function that tells whether callers can be answered."""
 
 
 @get(
@@ -30,6 +34,18 @@ ROOMS_STATE: Final = "rooms"
 async def home() -> ASGIApp:
     """The edge is up."""
     return Answer(200, health_json())
+
+
+@get(LIVE_PATH, include_in_schema=False)
+async def live() -> ASGIApp:
+    """This worker runs."""
+    return Answer(200, health_json())
+
+
+@get(READY_PATH, include_in_schema=False)
+async def ready(scope: Scope) -> ASGIApp:
+    """Whether callers should be sent here."""
+    return Answer(200, health_json()) if scope["litestar_app"].state[READY_STATE]() else errors.NOT_READY
 
 
 @get(

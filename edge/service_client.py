@@ -6,18 +6,24 @@ Before it: `relay`, for each stream and for calls that are made without one. Aft
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 import grpc
 import structlog
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from edge.relay.stream import Exchange
 from edge.settings import EdgeSettings
 from edge.tls_files import LOOK_SECONDS, ServiceTls, TlsFiles, UnusableFilesError
 from tenantrooms.relay.v1.relay_pb2_grpc import RelayStub
+from tenantrooms.v1 import tenant_rooms_pb2
 from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
 from tenantrooms_client import TenantRoomsClient
 from tenantrooms_client.channel import open_channel
+
+_SERVICE_NAME: Final = tenant_rooms_pb2.DESCRIPTOR.services_by_name["TenantRooms"].full_name
+_NOT_READY: Final = "the service is there and not ready: its log says why"
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +71,19 @@ class ServiceClient:
     def exchange(self) -> Exchange:
         """Starts an exchange by relay."""
         return RelayStub(self._channel).Exchange()
+
+    async def unready(self, timeout: float) -> str | None:
+        """Why the service cannot answer callers now, as far as it can be told; None if it can."""
+        stub: Any = HealthStub(self._channel)
+        try:
+            answer = await stub.Check(HealthCheckRequest(service=_SERVICE_NAME), timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            return f"the service at {self._settings.grpc_target} does not answer: {error.code().name}"
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return "the connection to the service is being replaced"
+        return None if answer.status == HealthCheckResponse.SERVING else _NOT_READY
 
     async def list_rooms_page(
         self,

@@ -1,8 +1,8 @@
-"""Owns how a signal stops the edge: cleanly, once, and whenever it comes.
+"""Owns how signals stop the edge: cleanly, whenever the first comes, and at once by a second.
 
 granian 2.8 alone loses a signal that reaches a worker before its event loop serves, and hangs on two that
 come close together, as Ctrl-C (which a terminal sends to every process) and supervisors cause. So signals
-are held back in all threads and processes of the edge, and one thread in each process takes the first.
+are held back in all threads and processes of the edge, and one thread in each process takes them.
 Before it: `__main__` and `worker`. After it: granian's own way to stop.
 """
 
@@ -23,17 +23,24 @@ def hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
-def on_first_signal(act: Callable[[], object]) -> None:
+def on_signals(act: Callable[[], object], act_again: Callable[[], object] | None = None) -> None:
     """Calls `act`, in a thread of its own, at the first signal, also if that has come already.
 
-    Every later signal is ignored. Signals have to be held back in all threads.
+    Signals have to be held back in all threads.
+
+    Args:
+        act: what to do then.
+        act_again: what to do at the second one; None ignores it, as every later one is ignored.
     """
 
     def wait() -> None:
         signal.sigwait(_SIGNALS)
         act()
+        if act_again is not None:
+            signal.sigwait(_SIGNALS)
+            act_again()
 
-    threading.Thread(target=wait, name="first-signal", daemon=True).start()
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def stop_worker_on_first_signal(prepare: Callable[[], object] = lambda: None) -> None:
@@ -54,7 +61,7 @@ def stop_worker_on_first_signal(prepare: Callable[[], object] = lambda: None) ->
             finally:
                 event.set()  # a second `set` could block for ever, with the GIL held
 
-        on_first_signal(stop)
+        on_signals(stop)
         return event
 
     granian._signals.set_loop_signals = set_on_first_signal  # noqa: SLF001 - it has no other way in

@@ -12,8 +12,9 @@ from typing import Final
 from edge import memory
 from edge.app import create_app
 from edge.asgi import Edge
-from edge.listener import Leave
+from edge.leaving import Leave, Stopping
 from edge.logs import configure_logs
+from edge.readiness import Readiness
 from edge.relay.client import open_relay
 from edge.rooms import RoomsClient
 from edge.service_client import ServiceClient
@@ -27,7 +28,8 @@ _READY_SECONDS: Final = 0.05
 def load_worker(
     settings: EdgeSettings,
     service_files: TlsFiles[ServiceTls] | None,
-    listener: int | None,
+    listener: int,
+    stopping: Stopping,
     ready: Callable[[], object],
 ) -> Edge:
     """The application, with a client of the service that the settings name.
@@ -35,10 +37,12 @@ def load_worker(
     Args:
         settings: how it behaves.
         service_files: what TLS towards the service is spoken with, if it is.
-        listener: the descriptor of the listening socket, where the workers share one.
+        listener: the descriptor of its listening socket.
+        stopping: whether the edge as a whole is about to end.
         ready: is called once this worker serves.
     """
     configure_logs(settings.log_level)
+    readiness = Readiness()
 
     @asynccontextmanager
     async def open_client() -> AsyncIterator[RoomsClient]:
@@ -47,15 +51,16 @@ def load_worker(
             open_relay(service.exchange, service) as client,
         ):
             service.on_change = client.renew
+            asking = asyncio.create_task(readiness.run(service.unready))
             # granian lets the loop rest between the application's start, of which this is the end, and the
             # moment in which it listens. So this comes to pass only then.
             asyncio.get_running_loop().call_later(_READY_SECONDS, ready)
             memory.settle()
-            yield client
+            try:
+                yield client
+            finally:
+                asking.cancel()
 
-    if listener is None:
-        stop_worker_on_first_signal()
-        return create_app(settings, open_client)
-    leave = Leave(listener)
+    leave = Leave(listener, stopping, settings.drain_seconds)
     stop_worker_on_first_signal(leave)
-    return create_app(settings, open_client, leaves=lambda: leave.begun)
+    return create_app(settings, open_client, leaves=lambda: leave.begun, ready=lambda: readiness.ready)

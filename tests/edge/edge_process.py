@@ -48,7 +48,8 @@ class EdgeProcess:
     def __init__(self, settings: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self.port = int(settings.get("PORT", 0)) or free_port()
-        self._settings = {**settings, "PORT": str(self.port)}
+        # No announcement before a stop, unless a test asks for one.
+        self._settings = {"TENANTROOMS_EDGE_DRAIN_SECONDS": "0", **settings, "PORT": str(self.port)}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
 
     @property

@@ -8,6 +8,9 @@ from typing import Any, Self
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_status import rpc_status
 
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -62,6 +65,8 @@ class FakeService(TenantRoomsServicer):
             options=[("grpc.so_reuseport", 0), ("grpc.max_metadata_size", 131_072)]
         )
         add_TenantRoomsServicer_to_server(self, self._server)
+        self._health: Any = health.aio.HealthServicer()
+        add_HealthServicer_to_server(self._health, self._server)
         host = address.rpartition(":")[0]
         if credentials is None:
             port = self._server.add_insecure_port(address)
@@ -71,6 +76,7 @@ class FakeService(TenantRoomsServicer):
         self.script = _Script()
 
     async def __aenter__(self) -> Self:
+        await self.be_ready(True)
         await self._server.start()
         return self
 
@@ -78,6 +84,11 @@ class FakeService(TenantRoomsServicer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._server.stop(None)
+
+    async def be_ready(self, ready: bool) -> None:
+        """What it says of its health from now on."""
+        status = HealthCheckResponse.SERVING if ready else HealthCheckResponse.NOT_SERVING
+        await self._health.set("tenantrooms.v1.TenantRooms", status)
 
     def reset(self) -> None:
         self.script = _Script()

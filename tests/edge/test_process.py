@@ -29,11 +29,11 @@ async def failed_start(settings: dict[str, str]) -> tuple[int, str]:
         return code, log.read().decode()
 
 
-async def until(edge: EdgeProcess, status: int) -> None:
+async def until(edge: EdgeProcess, status: int, path: str = ROOMS) -> None:
     """Asks until the edge answers with this status."""
 
     async def answers() -> bool:
-        return (await edge.ask(ROOMS)).status == status
+        return (await edge.ask(path)).status == status
 
     await eventually(answers)
 
@@ -134,7 +134,7 @@ async def test_a_stop_waits_for_a_stuck_body_no_longer_than_for_headers() -> Non
         # An answer, and no line but the usual ones: the worker has not been killed.
         assert parse(await reader.read()).status == 408
         events = [json.loads(line)["event"] for line in edge.log.splitlines()]
-        assert set(events) <= {"serving", "relay_changed"}
+        assert set(events) <= {"serving", "relay_changed", "not_ready"}
         writer.close()
 
 
@@ -148,6 +148,79 @@ async def test_a_stop_does_not_wait_for_ever(service: FakeService) -> None:
         async with asyncio.timeout(20):
             assert await edge.stop() == 0
         writer.close()
+
+
+async def test_a_stop_is_announced_before_anybody_is_refused(service: FakeService) -> None:
+    """MATRIX P1: it is not ready, and serves on; connections end with their next answer."""
+    service.script.rooms = [pb.RoomSummary(name="a")]
+    settings = {"TENANTROOMS_GRPC_TARGET": service.address, "TENANTROOMS_EDGE_DRAIN_SECONDS": "2"}
+    async with EdgeProcess(settings) as edge:
+        await until(edge, 200, "/readyz")
+        reader, writer = await edge.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"connection: close" not in await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(b'{"status":"OK"}'))
+        stopped = asyncio.create_task(edge.stop())
+        await until(edge, 503, "/readyz")
+        assert (await edge.ask("/livez")).status == 200
+        assert (await edge.ask(ROOMS)).status == 200
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        last = parse(await reader.read())
+        assert (last.status, last.header("connection")) == (200, "close")
+        writer.close()
+        assert await stopped == 0
+
+
+async def test_a_second_signal_ends_it_at_once(service: FakeService) -> None:
+    service.script.hold = asyncio.Event()
+    settings = {
+        "TENANTROOMS_GRPC_TARGET": service.address,
+        "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "300",
+        "TENANTROOMS_EDGE_STOP_TIMEOUT_SECONDS": "300",
+        "TENANTROOMS_EDGE_DRAIN_SECONDS": "300",
+    }
+    async with EdgeProcess(settings) as edge:
+        await until(edge, 200, "/readyz")
+        _, writer = await edge.connect()
+        writer.write(b"GET /livekit/rooms HTTP/1.1\r\nHost: a\r\n\r\n")
+        await service.script.arrived.wait()
+        edge.process.terminate()
+        await until(edge, 503, "/readyz")
+        async with asyncio.timeout(20):
+            assert await edge.stop() == 0
+        assert _group_is_gone(edge)
+        writer.close()
+
+
+async def test_it_is_ready_while_the_service_is(service: FakeService) -> None:
+    """MATRIX P6."""
+    address = f"127.0.0.1:{free_port()}"
+    async with EdgeProcess({"TENANTROOMS_GRPC_TARGET": address}) as edge:
+        reply = await edge.ask("/readyz")
+        assert (reply.status, reply.json) == (503, {"error": "Not ready"})
+        assert (await edge.ask("/livez")).json == {"status": "OK"}
+        async with FakeService(address) as there:
+            await until(edge, 200, "/readyz")
+            await there.be_ready(False)
+            await until(edge, 503, "/readyz")
+            assert (await edge.ask(ROOMS)).status == 200  # callers are answered all the same
+            await there.be_ready(True)
+            await until(edge, 200, "/readyz")
+        await until(edge, 503, "/readyz")
+        assert await edge.stop() == 0
+        events = [json.loads(line)["event"] for line in edge.log.splitlines()]
+        changes = [event for event in events if event in ("ready", "not_ready")]
+        assert changes == ["not_ready", "ready", "not_ready", "ready", "not_ready"]
+
+
+async def test_who_connects_while_there_is_no_worker_waits_for_the_next(service: FakeService) -> None:
+    """MATRIX P2."""
+    async with EdgeProcess({"TENANTROOMS_GRPC_TARGET": service.address}) as edge:
+        await until(edge, 200)
+        (worker,) = _children(edge.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            assert (await edge.ask(ROOMS)).status == 200
 
 
 async def test_a_worker_that_dies_is_replaced(service: FakeService) -> None:
@@ -199,7 +272,15 @@ async def test_grpc_writes_no_lines_of_its_own_into_the_log(tmp_path: Path) -> N
     ):
         assert (await edge.ask(ROOMS)).status == 503
         events = [json.loads(line)["event"] for line in edge.log.splitlines()]
-        assert sorted(events) == ["call_failed", "relay_changed", "serving"]
+        assert sorted(events) == ["call_failed", "not_ready", "relay_changed", "serving"]
+
+
+def _group_is_gone(edge: EdgeProcess) -> bool:
+    try:
+        os.killpg(edge.process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def _children(pid: int) -> set[int]:
@@ -234,4 +315,5 @@ async def test_plain_text_beyond_this_machine_is_warned_of_at_start(
     async with EdgeProcess(settings) as edge:
         assert await edge.stop() == 0
         logged = [json.loads(line) for line in edge.log.splitlines()]
-    assert [line["event"] for line in logged if line["level"] == "warning"] == warnings
+    warned = [line["event"] for line in logged if line["level"] == "warning"]
+    assert [event for event in warned if event != "not_ready"] == warnings  # there is no service
