@@ -89,6 +89,12 @@ def wall(request: pytest.FixtureRequest) -> Wall:
 
 
 @pytest.fixture
+def load(request: pytest.FixtureRequest) -> Wall:
+    """Counts and figures of the tests marked `load`."""
+    return wall_of(request.config)
+
+
+@pytest.fixture
 async def livekit_double() -> AsyncIterator[LiveKitDouble]:
     """A scripted LiveKit of the test's own, without rooms."""
     async with LiveKitDouble() as double:

@@ -36,19 +36,21 @@ def redis_binary() -> Path | None:
 
 
 class RedisServer:
-    """A Redis server on the loopback address, in memory only, running inside `async with`.
+    """A Redis server on the loopback address, running inside `async with`.
 
     Args:
         binary: as `redis_binary` finds it.
         folder: an empty one, for its log.
+        lasting: keeps what it holds over a restart; else it is in memory only.
     """
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, *, lasting: bool = False) -> None:
         self._port = free_tcp_port()
         command: list[str | Path] = [
             binary,
             *("--port", str(self._port), "--bind", "127.0.0.1"),
-            *("--save", "", "--appendonly", "no", "--dir", folder),
+            *("--save", "", "--appendonly", "yes" if lasting else "no", "--appendfsync", "always"),
+            *("--dir", folder),
         ]
         self._child = ChildProcess(
             "Redis", command, env=basic_environment(os.environ), log=folder / "redis.log", cwd=folder
@@ -80,7 +82,7 @@ class RedisServer:
         await self._child.wait_ready(self._answers, START_SECONDS)
 
     async def stop(self) -> None:
-        """Stops Redis; all that it held is gone."""
+        """Stops Redis; all that it held is gone, unless it is lasting."""
         await self._child.stop()
 
     async def put_rooms(self, rooms: Iterable[models.Room]) -> None:

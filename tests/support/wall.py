@@ -42,6 +42,11 @@ class Wall:
         """How many of something to do."""
         return full if self.full else short
 
+    def figure(self, row: str, found: str) -> None:
+        """Shows the figure of one row of the reliability matrix."""
+        with self._aside():
+            print(f"\n  {row}: {found}", flush=True)
+
     def progress(self, what: str, done: int, of: int) -> None:
         """Says now and then how far a full run is."""
         now = time.monotonic()
