@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import connection
 from typing import Any, Final
 
 import structlog
@@ -87,11 +88,11 @@ class LastingServer(MPServer):
                 lambda: (
                     self.interrupt_signal
                     or all(event.is_set() for event in ready)
-                    or not all(worker.is_alive() for worker in new)
+                    or len(_running(new)) < len(new)
                 ),
             )
         _expect_exits(new, False)
-        serve = all(event.is_set() for event in ready) and all(worker.is_alive() for worker in new)
+        serve = all(event.is_set() for event in ready) and len(_running(new)) == len(new)
         if delay and not serve and not self.interrupt_signal:
             _expect_exits(new, True)
             self._end(new)
@@ -107,16 +108,22 @@ class LastingServer(MPServer):
     def _end(self, workers: list[WorkerProcess]) -> None:
         for worker in workers:
             worker.terminate()
-        seconds = float(self.workers_kill_timeout or 15)
-        self._wait(seconds, lambda: self.interrupt_signal or not any(worker.is_alive() for worker in workers))
+        self._wait(self._stop_seconds(), lambda: self.interrupt_signal or not _running(workers))
         if self.interrupt_signal:
             # All are to stop now, and these in the same time as the others.
             self.wrks += [worker for worker in workers if worker not in self.wrks]
             return
-        for worker in workers:
-            if worker.is_alive():
-                worker.kill()
-            worker.join()
+        _kill(_running(workers))
+
+    def _stop_workers(self) -> None:
+        for worker in self.wrks:
+            worker.terminate()
+        self._wait(self._stop_seconds(), lambda: not _running(self.wrks))
+        _kill(_running(self.wrks))
+        self.wrks.clear()
+
+    def _stop_seconds(self) -> float:
+        return float(self.workers_kill_timeout or 15)
 
     def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds
@@ -168,6 +175,24 @@ class TlsServer(LastingServer):
         self._pair.close()
         self._pair = self._former_pair
         self._show(self._pair)
+
+
+def _running(workers: list[WorkerProcess]) -> list[WorkerProcess]:
+    """Those that have not ended.
+
+    Not by `is_alive`: granian's own threads wait for workers too, and until the one that has learnt of an end
+    has noted it, the worker passes for alive. So granian alone warns of killing workers which had ended.
+    """
+    ended = connection.wait([worker.inner.sentinel for worker in workers], timeout=0)
+    return [worker for worker in workers if worker.inner.sentinel not in ended]
+
+
+def _kill(workers: list[WorkerProcess]) -> None:
+    """Ends workers that did not end when they should have."""
+    for worker in workers:
+        _log.warning("worker_killed", problem="it did not stop in time", worker=worker.idx + 1)
+        worker.kill()
+        worker.join()
 
 
 def _expect_exits(workers: list[WorkerProcess], expected: bool) -> None:

@@ -104,6 +104,7 @@ async def test_a_stop_is_clean_and_leaves_no_process(number: signal.Signals, gro
         await edge.ask("/")
         assert await edge.stop(number, group=group) == 0
         assert "Traceback" not in edge.log
+        assert "worker_killed" not in edge.log
         with pytest.raises(ProcessLookupError):
             os.killpg(edge.process.pid, 0)
 
@@ -147,6 +148,7 @@ async def test_a_stop_does_not_wait_for_ever(service: FakeService) -> None:
         await service.script.arrived.wait()
         async with asyncio.timeout(20):
             assert await edge.stop() == 0
+        assert "worker_killed" in edge.log
         writer.close()
 
 
