@@ -133,7 +133,7 @@ def _options(settings: EdgeSettings, address: str) -> dict[str, Any]:
         "log_level": granian_level(settings.log_level),
         "log_dictconfig": GRANIAN_LOGGING,
         "respawn_failed_workers": True,
-        "workers_kill_timeout": settings.stop_timeout_seconds + math.ceil(settings.drain_seconds),
+        "workers_kill_timeout": settings.stop_timeout_seconds + math.ceil(settings.announce_seconds),
     }
 
 

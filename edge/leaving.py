@@ -62,13 +62,13 @@ class Leave:
     Args:
         descriptor: of its listening socket, on which another worker may listen too.
         stopping: whether all end.
-        drain_seconds: how long all serve on then, before they accept no more.
+        announce_seconds: how long all serve on then, before they accept no more.
     """
 
-    def __init__(self, descriptor: int, stopping: Stopping, drain_seconds: float) -> None:
+    def __init__(self, descriptor: int, stopping: Stopping, announce_seconds: float) -> None:
         self._descriptor = descriptor
         self._stopping = stopping
-        self._drain_seconds = drain_seconds
+        self._announce_seconds = announce_seconds
         self._begun = threading.Event()
 
     @property
@@ -80,8 +80,8 @@ class Leave:
         """Blocks until this worker may end."""
         if self._stopping.wait(_STOPPING_SECONDS):
             self._begun.set()
-            if self._drain_seconds:
-                time.sleep(self._drain_seconds)
+            if self._announce_seconds:
+                time.sleep(self._announce_seconds)
                 _refuse_connections(self._descriptor)
                 time.sleep(_ACCEPT_SECONDS)
             return

@@ -157,7 +157,7 @@ class EdgeSettings(LimitSettings):
     header_timeout_seconds: Annotated[
         float, Field(alias=PREFIX + "HEADER_TIMEOUT_SECONDS", ge=0.1, le=60)
     ] = 5.0
-    drain_seconds: Annotated[float, Field(alias=PREFIX + "DRAIN_SECONDS", ge=0, le=300)] = 1.0
+    announce_seconds: Annotated[float, Field(alias=PREFIX + "ANNOUNCE_SECONDS", ge=0, le=300)] = 1.0
     stop_timeout_seconds: Annotated[int, Field(alias=PREFIX + "STOP_TIMEOUT_SECONDS", ge=1, le=300)] = 15
     max_path_bytes: Annotated[int, Field(alias=PREFIX + "MAX_PATH_BYTES", ge=1024, le=32 * 1024)] = 8 * 1024
     max_header_bytes: Annotated[int, Field(alias=PREFIX + "MAX_HEADER_BYTES", ge=1024, le=128 * 1024)] = (

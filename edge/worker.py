@@ -61,6 +61,6 @@ def load_worker(
             finally:
                 asking.cancel()
 
-    leave = Leave(listener, stopping, settings.drain_seconds)
+    leave = Leave(listener, stopping, settings.announce_seconds)
     stop_worker_on_first_signal(leave)
     return create_app(settings, open_client, leaves=lambda: leave.begun, ready=lambda: readiness.ready)

@@ -42,7 +42,7 @@ def seconds(settings: type[Settings] | type[EdgeSettings], *fields: str) -> floa
 
 STOP_SECONDS = {
     "service": seconds(Settings, "drain_seconds"),
-    "edge": seconds(EdgeSettings, "drain_seconds", "stop_timeout_seconds"),
+    "edge": seconds(EdgeSettings, "announce_seconds", "stop_timeout_seconds"),
 }
 
 

@@ -49,7 +49,7 @@ class EdgeProcess:
         self._tls = tls
         self.port = int(settings.get("PORT", 0)) or free_port()
         # No announcement before a stop, unless a test asks for one.
-        self._settings = {"TENANTROOMS_EDGE_DRAIN_SECONDS": "0", **settings, "PORT": str(self.port)}
+        self._settings = {"TENANTROOMS_EDGE_ANNOUNCE_SECONDS": "0", **settings, "PORT": str(self.port)}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
 
     @property

@@ -155,7 +155,7 @@ async def test_a_stop_does_not_wait_for_ever(service: FakeService) -> None:
 async def test_a_stop_is_announced_before_anybody_is_refused(service: FakeService) -> None:
     """MATRIX P1: it is not ready, and serves on; connections end with their next answer."""
     service.script.rooms = [pb.RoomSummary(name="a")]
-    settings = {"TENANTROOMS_GRPC_TARGET": service.address, "TENANTROOMS_EDGE_DRAIN_SECONDS": "2"}
+    settings = {"TENANTROOMS_GRPC_TARGET": service.address, "TENANTROOMS_EDGE_ANNOUNCE_SECONDS": "2"}
     async with EdgeProcess(settings) as edge:
         await until(edge, 200, "/readyz")
         reader, writer = await edge.connect()
@@ -179,7 +179,7 @@ async def test_a_second_signal_ends_it_at_once(service: FakeService) -> None:
         "TENANTROOMS_GRPC_TARGET": service.address,
         "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "300",
         "TENANTROOMS_EDGE_STOP_TIMEOUT_SECONDS": "300",
-        "TENANTROOMS_EDGE_DRAIN_SECONDS": "300",
+        "TENANTROOMS_EDGE_ANNOUNCE_SECONDS": "300",
     }
     async with EdgeProcess(settings) as edge:
         await until(edge, 200, "/readyz")

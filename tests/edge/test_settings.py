@@ -29,6 +29,7 @@ def test_the_defaults() -> None:
         "forward_headers": True,
         "workers": 1,
         "header_timeout_seconds": 5.0,
+        "announce_seconds": 1.0,
         "stop_timeout_seconds": 15,
         "max_path_bytes": 8 * 1024,
         "max_header_bytes": 32 * 1024,

@@ -43,7 +43,7 @@ async def running(
         "LIVEKIT_API_KEY": livekit.api_key,
         "LIVEKIT_API_SECRET": livekit.api_secret,
         "AUTH_API_SECRETS_JSON": SECRETS,
-        "TENANTROOMS_EDGE_DRAIN_SECONDS": "0",
+        "TENANTROOMS_EDGE_ANNOUNCE_SECONDS": "0",
         **settings,
     }
     grpc_address = f"127.0.0.1:{free_tcp_port()}"

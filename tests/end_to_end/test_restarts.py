@@ -35,7 +35,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
     logs = tmp_path_factory.mktemp("restarts")
     settings = {
         "AUTH_REQUIRED": "true",
-        "TENANTROOMS_EDGE_DRAIN_SECONDS": "0.5",
+        "TENANTROOMS_EDGE_ANNOUNCE_SECONDS": "0.5",
         "TENANTROOMS_EDGE_WORKERS": "2",
     }
     async with LiveKitDouble() as double:
