@@ -281,13 +281,19 @@ def test_settings_show_no_secret() -> None:
 
 
 def test_each_secret_may_come_from_a_file(tmp_path: Path) -> None:
-    values = {**KEYS, "AUTH_API_SECRETS_JSON": LIST, "AUTH_API_SECRET": CANARY}
+    values = {
+        **KEYS,
+        "AUTH_API_SECRETS_JSON": LIST,
+        "AUTH_API_SECRET": CANARY,
+        "TENANTROOMS_RATE_STORE_URL": "redis://:canary@127.0.0.1:6379",
+    }
     assert set(values) == set(SECRETS)
-    files = {}
+    rates = {"TENANTROOMS_TENANT_RATE": "5/second"}  # for the store to have a purpose
+    files = {**rates}
     for name, value in values.items():
         (tmp_path / name).write_text(value + "\n")  # as every editor ends a file
         files[f"{name}_FILE"] = str(tmp_path / name)
-    assert load(files) == load(values)
+    assert load(files) == load({**values, **rates})
 
 
 def test_a_secret_and_its_file_together_are_refused(tmp_path: Path) -> None:
