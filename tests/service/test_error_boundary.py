@@ -14,6 +14,7 @@ from service.error_boundary import CODES, ErrorBoundary
 from service.request_id import RequestIds
 from service.rpc_types import Continuation, Handler
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tenantrooms.v1.error_reason_pb2 import ErrorReason
 from tests.service.grpc_calls import GET_ROOM, LIST_ROOMS, Context, Outcome, Scripted, call, serving
 
 CANARY = "canary-5ecret"
@@ -153,13 +154,17 @@ async def test_the_log_has_what_the_caller_has_not(served: Served) -> None:
 
 
 @pytest.mark.parametrize("error", CODES)
-async def test_the_log_has_faults_and_not_what_is_the_callers_own_affair(
+async def test_the_log_tells_faults_with_their_cause_from_what_is_the_callers_own_affair(
     served: Served, error: type[errors.DomainError]
 ) -> None:
     with capture_logs() as logs:
         await served.outcome_of(error("why"))
     faults = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL)
-    assert [record["detail"] for record in logs] == (["why"] if CODES[error] in faults else [])
+    (record,) = logs
+    told = (record["event"], record["log_level"], record.get("detail"))
+    refused = ("rpc refused", "info", None)
+    assert told == (("rpc failed", "error", "why") if CODES[error] in faults else refused)
+    assert record["reason"] == ErrorReason.Name(error.reason)
 
 
 async def test_bytes_that_are_no_request_are_the_callers_mistake(served: Served) -> None:
