@@ -24,6 +24,7 @@ from edge.request_ids import RequestIds
 from edge.rooms import Rooms, RoomsClient
 from edge.routes import ROOMS_STATE, home, list_rooms, room_details
 from edge.settings import EdgeSettings
+from edge.watch import RequestWatch
 
 
 def create_app(
@@ -31,6 +32,7 @@ def create_app(
     open_client: Callable[[], AbstractAsyncContextManager[RoomsClient]],
     leaves: Callable[[], bool] = lambda: False,
     refused: Callable[[Limit], None] = lambda _: None,
+    watch: RequestWatch | None = None,
 ) -> Edge:
     """The application.
 
@@ -39,6 +41,7 @@ def create_app(
         open_client: makes the client of the service; called, entered and left by the lifespan.
         leaves: whether this process is about to end, so that clients should use another connection.
         refused: told of each request that is over a limit of calls.
+        watch: is told of each request.
     """
     admission = Admission(
         settings.call_limits,
@@ -73,6 +76,7 @@ def create_app(
         cors=Cors(settings.cors_origins),
         request_ids=RequestIds(),
         admission=admission,
+        watch=watch,
         leaves=leaves,
     )
 

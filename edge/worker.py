@@ -13,13 +13,16 @@ from edge import memory
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.listener import Leave
-from edge.logs import configure_logs
+from edge.logs import configure_logs, quick_writer
+from edge.metrics import package_version
+from edge.numbers import Rows
 from edge.relay.client import open_relay
 from edge.rooms import RoomsClient
 from edge.service_client import ServiceClient
 from edge.settings import EdgeSettings
 from edge.stopping import stop_worker_on_first_signal
 from edge.tls_files import ServiceTls, TlsFiles
+from edge.watch import RequestWatch, Tracing
 
 _READY_SECONDS: Final = 0.05
 
@@ -27,6 +30,7 @@ _READY_SECONDS: Final = 0.05
 def load_worker(
     settings: EdgeSettings,
     service_files: TlsFiles[ServiceTls] | None,
+    rows: Rows,
     listener: int | None,
     ready: Callable[[], object],
 ) -> Edge:
@@ -35,17 +39,22 @@ def load_worker(
     Args:
         settings: how it behaves.
         service_files: what TLS towards the service is spoken with, if it is.
+        rows: where it counts.
         listener: the descriptor of the listening socket, where the workers share one.
         ready: is called once this worker serves.
     """
     configure_logs(settings.log_level)
+    row = rows.claim()
+    watch = RequestWatch(row)
 
     @asynccontextmanager
     async def open_client() -> AsyncIterator[RoomsClient]:
         async with (
+            _open_tracing(settings) as tracing,
             ServiceClient(settings, service_files) as service,
-            open_relay(service.exchange, service) as client,
+            open_relay(service.exchange, service, row) as client,
         ):
+            watch.opened(quick_writer(settings.log_level, asyncio.get_running_loop()), tracing)
             service.on_change = client.renew
             # granian lets the loop rest between the application's start, of which this is the end, and the
             # moment in which it listens. So this comes to pass only then.
@@ -55,7 +64,18 @@ def load_worker(
 
     if listener is None:
         stop_worker_on_first_signal()
-        return create_app(settings, open_client)
+        return create_app(settings, open_client, watch=watch)
     leave = Leave(listener)
     stop_worker_on_first_signal(leave)
-    return create_app(settings, open_client, leaves=lambda: leave.begun)
+    return create_app(settings, open_client, leaves=lambda: leave.begun, watch=watch)
+
+
+@asynccontextmanager
+async def _open_tracing(settings: EdgeSettings) -> AsyncIterator[Tracing | None]:
+    if settings.traces_endpoint is None:
+        yield None
+        return
+    from edge.tracing import open_tracing  # noqa: PLC0415 - an optional extra
+
+    async with open_tracing(settings.traces_endpoint, settings.traces_ratio, package_version()) as tracing:
+        yield tracing

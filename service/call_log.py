@@ -17,6 +17,8 @@ _OWN_RPCS: Final = "/tenantrooms.v1."
 _FAULTS: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
 """What is somebody's to look into; the rest is the caller's own affair."""
 
+_WARNINGS: Final = frozenset({"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"})
+
 _log = structlog.get_logger(__name__)
 
 QuickWriter = Callable[[str, dict[str, object]], None]
@@ -61,7 +63,7 @@ class CallLog:
             record["not_logged"] = flood.held_back
             flood.held_back = 0
         if code not in _FAULTS or not reason:
-            level = "warning" if code == "RESOURCE_EXHAUSTED" else "info"
+            level = "warning" if code in _WARNINGS else "info"
             self._quick(level, {"event": "rpc refused" if reason else "rpc ended", **record})
             return
         unexpected = reason == "UNEXPECTED"

@@ -17,7 +17,10 @@ RPCS: Final = ("ListRooms", "GetRoom")
 OTHER: Final = "other"
 """Stands for the tenants beyond the bound."""
 
-PROBLEMS: Final = ("key_refused", "clock_off", "answer_too_large", "corrupt_record", "signing_failed")
+PROBLEMS: Final = (
+    *("key_refused", "clock_off", "answer_too_large", "corrupt_record"),
+    *("signing_failed", "not_configured"),
+)
 """What only an operator can put right; docs/how-to/observe.md says how."""
 
 _NAMES: Final = {method: method.rpartition("/")[2] for method in POLICIES}

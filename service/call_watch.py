@@ -25,6 +25,7 @@ _PROBLEMS: Final = {
     errors.LiveKitAnswerTooLarge: "answer_too_large",
     errors.LiveKitRecordCorrupt: "corrupt_record",
     errors.JwtSigningFailed: "signing_failed",
+    errors.LiveKitNotConfigured: "not_configured",
 }
 
 

@@ -297,4 +297,5 @@ async def test_a_caller_that_leaves_cancels_its_call_and_is_no_fault(served: Ser
         async with asyncio.timeout(10):
             await cancelled.wait()
         await asyncio.gather(calling, return_exceptions=True)
-    assert logs == []
+    told = [(record["event"], record["code"], record["log_level"]) for record in logs]
+    assert told == [("rpc ended", "CANCELLED", "info")]
