@@ -133,7 +133,7 @@ def _endpoint(value: str | None) -> str | None:
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
         raise ValueError("must be http(s)://host[:port][/path], without a user, a query or a fragment")
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
-        raise ValueError("needs OpenTelemetry: pip install 'tenantrooms[traces]'")
+        raise ValueError("needs OpenTelemetry, which is not installed: see requirements-traces.txt")
     return value
 
 
