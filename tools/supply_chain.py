@@ -98,8 +98,8 @@ def audited(lock: str, output: str, report: Report) -> None:
 def _audit(run: Run, arguments: Sequence[str]) -> int:
     report = Report()
     for lock in LOCKS:
-        command = [_tool("pip-audit"), "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
-        audited(lock, run([*command, "--format", "json", *arguments, "-r", ROOT / lock]).stdout, report)
+        how = ["--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json", *arguments]
+        audited(lock, run([_tool("pip-audit"), *how, f"--requirement={ROOT / lock}"]).stdout, report)
     _audit_livekit(run, report)
     report.say()
     return report.status
@@ -129,7 +129,7 @@ def _audit_livekit(run: Run, report: Report) -> None:
 def _sbom(run: Run) -> int:
     target = ROOT / "dist" / "tenantrooms-sbom.cdx.json"
     target.parent.mkdir(exist_ok=True)
-    form = ["--short-PURLs", "--output-reproducible", "--of", "JSON", "--pyproject", ROOT / "pyproject.toml"]
+    form = ["--short-PURLs", "--output-reproducible", "--of=JSON", f"--pyproject={ROOT / 'pyproject.toml'}"]
     made = run([_tool("cyclonedx-py"), "requirements", *form, ROOT / "requirements-traces.txt"])
     if made.returncode:
         print(made.stderr, file=sys.stderr)
@@ -157,7 +157,7 @@ def _set_up(run: Run) -> None:
         return
     print("Setting up the packages for audits, in .cache/audit …", flush=True)
     run([sys.executable, "-m", "venv", "--clear", _ENVIRONMENT]).check_returncode()
-    locked = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", _LOCK]
+    locked = ["--no-deps", "--require-hashes", "--only-binary=:all:", f"--requirement={_LOCK}"]
     run([_tool("python"), "-m", "pip", "install", "--disable-pip-version-check", *locked]).check_returncode()
     record.write_text(lock, "utf-8")
 
