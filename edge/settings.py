@@ -32,6 +32,11 @@ from edge.tls_files import (
 
 PREFIX: Final = "TENANTROOMS_EDGE_"
 
+# The service's settings whose names are like ours.
+_OF_THE_SERVICE: Final = frozenset(
+    {"TENANTROOMS_METRICS_LISTEN", "TENANTROOMS_TRACES_ENDPOINT", "TENANTROOMS_TRACES_RATIO"}
+)
+
 
 class SettingsError(Exception):
     """Settings that the edge cannot start with.
@@ -301,7 +306,7 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
     ours = [name for name in names if name.startswith("TENANTROOMS_")]
     for name in sorted(environment.keys() - set(names)):
         spelt = name.upper()
-        if name in SERVICE_TWINS:
+        if name in SERVICE_TWINS or name in _OF_THE_SERVICE:
             continue
         surely_ours = spelt.startswith(PREFIX)
         # The service's names, which are not known here, are not as close as 0.9 to ours that begin alike.

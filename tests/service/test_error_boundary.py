@@ -162,7 +162,8 @@ async def test_the_log_tells_faults_with_their_cause_from_what_is_the_callers_ow
     faults = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL)
     (record,) = logs
     told = (record["event"], record["log_level"], record.get("detail"))
-    refused = ("rpc refused", "info", None)
+    level = "warning" if CODES[error] is StatusCode.FAILED_PRECONDITION else "info"
+    refused = ("rpc refused", level, None)
     assert told == (("rpc failed", "error", "why") if CODES[error] in faults else refused)
     assert record["reason"] == ErrorReason.Name(error.reason)
 
