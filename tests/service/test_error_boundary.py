@@ -18,6 +18,7 @@ from tenantrooms.v1.error_reason_pb2 import ErrorReason
 from tests.service.grpc_calls import GET_ROOM, LIST_ROOMS, Context, Outcome, Scripted, call, serving
 
 CANARY = "canary-5ecret"
+WARNINGS = (StatusCode.FAILED_PRECONDITION, StatusCode.RESOURCE_EXHAUSTED)
 
 
 def all_errors(base: type[errors.DomainError] = errors.DomainError) -> Iterator[type[errors.DomainError]]:
@@ -162,7 +163,7 @@ async def test_the_log_tells_faults_with_their_cause_from_what_is_the_callers_ow
     faults = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL)
     (record,) = logs
     told = (record["event"], record["log_level"], record.get("detail"))
-    level = "warning" if CODES[error] is StatusCode.FAILED_PRECONDITION else "info"
+    level = "warning" if CODES[error] in WARNINGS else "info"
     refused = ("rpc refused", level, None)
     assert told == (("rpc failed", "error", "why") if CODES[error] in faults else refused)
     assert record["reason"] == ErrorReason.Name(error.reason)
