@@ -60,9 +60,20 @@ UV_COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 
 .PHONY: lock
 lock: setup  ## pin all dependencies anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(UV_COMPILE) pyproject.toml --output-file requirements.txt
-	@$(UV_COMPILE) --group dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	@$(UV_COMPILE) --extra traces --constraint requirements.txt pyproject.toml --output-file requirements-traces.txt
+	@$(UV_COMPILE) --extra traces --group dev --constraint requirements-traces.txt pyproject.toml --output-file requirements-dev.txt
 	@$(UV_COMPILE) --group bench --constraint requirements-dev.txt --output-file requirements-bench.txt
+	@$(UV_COMPILE) --group audit --constraint requirements-dev.txt --output-file requirements-audit.txt
 	@$(UV_COMPILE) tools/livekit/requirements-go.in --output-file tools/livekit/requirements-go.txt
+
+# Their packages go into an environment of their own, so that they change nothing of what is tested.
+.PHONY: audit
+audit: setup  ## look the locked packages up among known vulnerabilities; needs an advisory service
+	@$(VENV_PYTHON) -m tools.supply_chain audit $(ARGS)
+
+.PHONY: sbom
+sbom: setup  ## write dist/tenantrooms-sbom.cdx.json: all that runs, with versions and hashes
+	@$(VENV_PYTHON) -m tools.supply_chain sbom
 
 .PHONY: clean
 clean:  ## remove all that make made, the built LiveKit server included

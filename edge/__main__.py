@@ -20,6 +20,8 @@ from edge.connections import make_room
 from edge.leaving import Stopping
 from edge.listener import LastingServer, TlsServer
 from edge.logs import GRANIAN_LOGGING, LogLevel, configure_logs, granian_level
+from edge.metrics import show_metrics
+from edge.numbers import Rows
 from edge.settings import EdgeSettings, SettingsError, from_environment, is_local, quiet_grpc
 from edge.stopping import hold_signals, on_signals
 from edge.tls_files import (
@@ -87,6 +89,18 @@ def _serve(settings: EdgeSettings, address: str) -> int:
     except UnusableFilesError as error:  # they were good when the settings were read
         print(f"The files for TLS have changed and cannot be used: {error}", file=sys.stderr)
         return _CANNOT_START
+    rows = Rows(settings.workers)
+    metrics_port = None
+    if settings.metrics_listen is not None:
+        try:
+            metrics_port = show_metrics(rows, settings.metrics_listen)
+        except OSError as error:
+            print(
+                f"Cannot listen on {settings.metrics_listen}: {error.strerror}. "
+                "TENANTROOMS_EDGE_METRICS_LISTEN says where the metrics are shown.",
+                file=sys.stderr,
+            )
+            return _CANNOT_START
     looks: list[Callable[[], object]] = []
     if service is not None:
         # For workers that are yet to start. Those that run look themselves, and say what they see.
@@ -98,7 +112,7 @@ def _serve(settings: EdgeSettings, address: str) -> int:
         server = tls = TlsServer(_TARGET, own, settings.tls_min_version, **options)
         looks.append(tls.look)
     look_regularly(*looks)
-    server.on_startup(partial(_announce, settings, address))
+    server.on_startup(partial(_announce, settings, address, metrics_port))
     stopping = Stopping()
 
     def stop() -> None:
@@ -107,7 +121,9 @@ def _serve(settings: EdgeSettings, address: str) -> int:
 
     on_signals(stop, server.kill_workers)
     try:
-        server.serve(target_loader=partial(_load_worker, settings, service, stopping), wrap_loader=False)
+        server.serve(
+            target_loader=partial(_load_worker, settings, service, rows, stopping), wrap_loader=False
+        )
     except SystemExit:
         # A worker that the same signal has ended first is no failure.
         if not server.interrupt_signal:
@@ -137,13 +153,14 @@ def _options(settings: EdgeSettings, address: str) -> dict[str, Any]:
     }
 
 
-def _announce(settings: EdgeSettings, address: str) -> None:
+def _announce(settings: EdgeSettings, address: str, metrics_port: int | None) -> None:
     _log.info(
         "serving",
         address=f"{address}:{settings.port}",
         tls=bool(settings.listener_files),
         service=settings.grpc_target,
         service_tls=settings.grpc_tls,
+        metrics_port=metrics_port,
     )
     if not settings.listener_files and not ipaddress.ip_address(address).is_loopback:
         _log.warning(
@@ -162,14 +179,16 @@ def _announce(settings: EdgeSettings, address: str) -> None:
 def _load_worker(
     settings: EdgeSettings,
     service: TlsFiles[ServiceTls] | None,
+    rows: Rows,
     stopping: Stopping,
     listener: int,
+    *,
     ready: Callable[[], object] = lambda: None,
 ) -> "Edge":
     hold_signals()  # again: a worker that was not forked, as from Python 3.14 on, may not have inherited it
     from edge.worker import load_worker  # noqa: PLC0415 - only in a worker
 
-    return load_worker(settings, service, listener, stopping, ready)
+    return load_worker(settings, service, rows, listener, stopping, ready=ready)
 
 
 if __name__ == "__main__":

@@ -25,14 +25,17 @@ from edge.rooms import Rooms, RoomsClient
 from edge.routes import READY_STATE, ROOMS_STATE, home, list_rooms, live, room_details
 from edge.routes import ready as ready_route
 from edge.settings import EdgeSettings
+from edge.watch import RequestWatch
 
 
 def create_app(
     settings: EdgeSettings,
     open_client: Callable[[], AbstractAsyncContextManager[RoomsClient]],
+    *,
     leaves: Callable[[], bool] = lambda: False,
     refused: Callable[[Limit], None] = lambda _: None,
     ready: Callable[[], bool] = lambda: False,
+    watch: RequestWatch | None = None,
 ) -> Edge:
     """The application.
 
@@ -42,6 +45,7 @@ def create_app(
         ready: whether the service can answer callers.
         leaves: whether this process is about to end, so that clients should use another connection.
         refused: told of each request that is over a limit of calls.
+        watch: is told of each request.
     """
     admission = Admission(
         settings.call_limits,
@@ -77,6 +81,7 @@ def create_app(
         cors=Cors(settings.cors_origins),
         request_ids=RequestIds(),
         admission=admission,
+        watch=watch,
         leaves=leaves,
     )
 

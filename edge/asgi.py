@@ -24,6 +24,7 @@ from edge.logs import log_unexpected
 from edge.paths import PathNotUtf8Error, Target, find_target
 from edge.request_ids import RequestIds
 from edge.settings import Limits
+from edge.watch import GONE, RequestWatch, Seen
 
 ALLOW: Final = "GET, HEAD, OPTIONS"
 _NO_CONTENT: Final = Answer(204, b"", (("Allow", ALLOW),))
@@ -40,6 +41,7 @@ class Edge:
         cors: the web origins that may read the answers.
         request_ids: gives each request its id.
         admission: knows how many requests may go on to the service.
+        watch: is told of each request.
         leaves: whether clients should use another connection for their next request.
     """
 
@@ -52,6 +54,7 @@ class Edge:
         cors: Cors,
         request_ids: RequestIds,
         admission: Admission,
+        watch: RequestWatch | None = None,
         leaves: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
@@ -60,6 +63,7 @@ class Edge:
         self._cors = cors
         self._request_ids = request_ids
         self._admission = admission
+        self._watch = watch or RequestWatch()
         self._leaves = leaves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,21 +87,25 @@ class Edge:
             ],
             with_body=scope["method"] != "HEAD",
         )
+        seen = self._watch.began(request_id, scope["method"], scope["headers"])
         try:
-            await self._answer(scope, fields, exchange, request_id)
+            await self._answer(scope, fields, exchange, seen)
         except CallerGoneError:
             return
         except Exception as error:  # noqa: BLE001 - the last resort: the server's own answer is no JSON
             log_unexpected(error, request_id)
             if not exchange.started:
                 await errors.UNEXPECTED(scope, exchange.receive, exchange.send)
+        finally:
+            self._watch.ended(seen, exchange.status or GONE)
 
-    async def _answer(self, scope: HTTPScope, fields: Fields, exchange: Exchange, request_id: str) -> None:
+    async def _answer(self, scope: HTTPScope, fields: Fields, exchange: Exchange, seen: Seen) -> None:
         found = self._target_or_refusal(scope, fields)
         query = scope["query_string"]
         # In place: also what is outside of this function can no longer record the credential.
         scope["query_string"] = without_api_key(query)
         if isinstance(found, Target):
+            seen.found(found.path)
             found = await self._body_refusal(fields, exchange) or found
         if isinstance(found, Answer):
             await found(scope, exchange.receive, exchange.send)
@@ -107,7 +115,7 @@ class Edge:
         if isinstance(place, Answer):
             await place(scope, exchange.receive, exchange.send)
             return
-        call = Call(request_id, credential, found.room_name, tuple(scope["headers"]))
+        call = Call(seen.request_id, credential, found.room_name, tuple(scope["headers"]), seen)
         inner = cast(
             "HTTPScope",
             {**scope, "method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))},

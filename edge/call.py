@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from edge.credentials import Credential
+from edge.watch import Seen
 
 _KEY: Final = "tenantrooms_call"
 
@@ -21,12 +22,14 @@ class Call:
         credential: what the caller presents.
         room_name: the decoded name from the path; empty on routes without one.
         headers: names, in lower case, and values as they came.
+        seen: what has been seen of it.
     """
 
     request_id: str
     credential: Credential
     room_name: str
     headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
+    seen: Seen = field(default_factory=lambda: Seen("", ""), repr=False)
 
 
 def state_with(call: Call, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Exchange:
 
     Attributes:
         started: the status has been sent; no other answer can be given any more.
+        status: that status; 0 before.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Exchange:
         self._over = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self.started = False
+        self.status = 0
 
     async def skip_body(self, limit: int) -> bool:
         """Reads the request's body, which no route wants, and forgets it.
@@ -105,6 +107,7 @@ class Exchange:
         """Sends one message of the answer."""
         if message["type"] == "http.response.start":
             self.started = True
+            self.status = message["status"]
             kept = [field for field in message["headers"] if field[0] not in self._names]
             message["headers"] = [*kept, *self._headers]
         elif message["type"] == "http.response.body":

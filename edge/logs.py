@@ -7,17 +7,23 @@ was sent or configured. (gRPC quotes a credential that is not UTF-8.)
 Before it: `__main__`, and `worker` in each worker process.
 """
 
+import asyncio
+import json
 import logging
 import sys
+import time
+from contextlib import suppress
 from enum import StrEnum
 from traceback import extract_tb
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
+import msgspec
 import structlog
 from granian.log import LogLevels as GranianLevel
 from structlog.typing import EventDict, Processor
 
 _FRAMES_SHOWN: Final = 8
+_encode: Final = msgspec.json.Encoder().encode
 
 GRANIAN_LOGGING: Final[dict[str, Any]] = {
     "loggers": {name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access")}
@@ -63,6 +69,66 @@ def configure_logs(level: LogLevel) -> None:
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+def quick_writer(level: LogLevel, loop: asyncio.AbstractEventLoop) -> "QuickWriter | None":
+    """What writes simple records of ours for a fraction of what structlog takes; None where a person watches.
+
+    Records wait for the end of the loop's turn and leave together, in one write.
+    """
+    if sys.stderr.isatty():
+        return None
+    return QuickWriter(level, loop, sys.stderr)
+
+
+class QuickWriter:
+    """Writes records as JSON, a line each, in the form of the others.
+
+    Args:
+        level: of the least severe that are written.
+        loop: whose turns it writes in.
+        to: where.
+    """
+
+    def __init__(self, level: LogLevel, loop: asyncio.AbstractEventLoop, to: TextIO) -> None:
+        numbers = logging.getLevelNamesMapping()
+        self._written = {
+            each.value for each in LogLevel if numbers[each.upper()] >= numbers[level.value.upper()]
+        }
+        self._loop = loop
+        self._to = to
+        self._lines: list[str] = []
+        self._second = 0
+        self._until_second = ""
+
+    def __call__(self, level: str, record: dict[str, object]) -> None:
+        """Writes this record, which has an `event`."""
+        if level not in self._written:
+            return
+        if not self._lines:
+            self._loop.call_soon(self.flush)
+        record["level"] = level
+        record["timestamp"] = self._now()
+        line = _encode(record)
+        # The rest of Unicode has characters that a terminal would not just show.
+        self._lines.append(line.decode() if line.isascii() else json.dumps(record))
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        lines, self._lines = self._lines, []
+        if lines:
+            lines.append("")
+            with suppress(OSError, ValueError):  # nobody reads any more
+                self._to.write("\n".join(lines))
+                self._to.flush()
+
+    def _now(self) -> str:
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._until_second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._until_second}.{int((now - second) * 1_000_000):06d}Z"
 
 
 def granian_level(level: LogLevel) -> GranianLevel:

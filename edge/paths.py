@@ -20,7 +20,7 @@ DOCUMENT_PATH: Final = "/docs/openapi.json"
 ASSETS_PATH: Final = "/docs/assets"
 
 # Stands for any room name in the path that Litestar sees; its handler takes the real one from the call.
-_DETAILS_PLACEHOLDER: Final = "/livekit/rooms/-"
+DETAILS_PLACEHOLDER: Final = "/livekit/rooms/-"
 
 
 class PathNotUtf8Error(Exception):
@@ -61,7 +61,7 @@ def find_target(raw_path: bytes, assets: Collection[str]) -> Target | None:
     parts = tuple(_decode(part) for part in raw_path.split(b"/"))
     match parts:
         case ("", "livekit", "rooms", name) if name:
-            return Target(_DETAILS_PLACEHOLDER, room_name=name, calls_service=True)
+            return Target(DETAILS_PLACEHOLDER, room_name=name, calls_service=True)
         case ("", "docs", "assets", name) if name in assets:
             return Target(f"{ASSETS_PATH}/{name}")
         case _:

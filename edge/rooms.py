@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError
 
 from edge import errors
@@ -25,8 +24,6 @@ from tenantrooms_client.errors import Internal
 Metadata = Sequence[tuple[str, str | bytes]]
 
 _UNREADABLE: Final = Internal(grpc.StatusCode.INTERNAL, None, "The answer could not be decoded")
-
-_log = structlog.get_logger(__name__)
 
 
 class RoomsClient(Protocol):
@@ -110,6 +107,8 @@ class Rooms:
             metadata.append(("authorization", "Bearer"))
         elif call.credential.kind is Kind.TOKEN and self._forward_headers:
             metadata.append((FORWARDED_HEADERS_KEY, forwarded_headers(call.headers)))
+        if call.seen.traceparent is not None:
+            metadata.append(("traceparent", call.seen.traceparent))
         return metadata
 
 
@@ -117,22 +116,15 @@ async def _answer(route: Route, call: Call, ask: Callable[[Call], Awaitable[byte
     if call.credential.kind is Kind.REFUSED:
         return errors.CREDENTIAL_UNUSABLE
     try:
-        return Answer(200, await ask(call))
+        body = await ask(call)
     except TenantRoomsError as failure:
         return _answer_to(failure, route, call)
     except DecodeError:
         return _answer_to(_UNREADABLE, route, call)
+    call.seen.code = "OK"
+    return Answer(200, body)
 
 
 def _answer_to(failure: TenantRoomsError, route: Route, call: Call) -> Answer:
-    answer = errors.answer_to_failure(route, failure.code, failure.reason, failure.retry_seconds)
-    if answer.status >= 500:
-        _log.warning(
-            "call_failed",
-            request_id=call.request_id,
-            route=route.value,
-            status=answer.status,
-            code=failure.code.name,
-            reason=failure.reason,
-        )
-    return answer
+    call.seen.code, call.seen.reason = failure.code.name, failure.reason
+    return errors.answer_to_failure(route, failure.code, failure.reason, failure.retry_seconds)

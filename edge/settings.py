@@ -5,6 +5,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -20,6 +21,7 @@ from pydantic import (
 
 from edge.limit_settings import SERVICE_TWINS, LimitSettings
 from edge.logs import LogLevel
+from edge.metrics import HostPort
 from edge.tls_files import (
     UnusableFilesError,
     load_authorities,
@@ -29,6 +31,11 @@ from edge.tls_files import (
 )
 
 PREFIX: Final = "TENANTROOMS_EDGE_"
+
+# The service's settings whose names are like ours.
+_OF_THE_SERVICE: Final = frozenset(
+    {"TENANTROOMS_METRICS_LISTEN", "TENANTROOMS_TRACES_ENDPOINT", "TENANTROOMS_TRACES_RATIO"}
+)
 
 
 class SettingsError(Exception):
@@ -118,6 +125,23 @@ def _usable(load: Callable[[], object]) -> None:
         raise ValueError(str(error)) from None
 
 
+def _host_port(value: str) -> HostPort:
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise ValueError("must be host:port, an IPv6 host in brackets")
+    return HostPort(_host(host), int(port))
+
+
+def _endpoint(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+        raise ValueError("must be http(s)://host[:port][/path], without a user, a query or a fragment")
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
+        raise ValueError("needs OpenTelemetry, which is not installed: see requirements-traces.txt")
+    return value
+
+
 class Limits(BaseModel):
     """What a request may have at most; with more it is refused.
 
@@ -204,6 +228,13 @@ class EdgeSettings(LimitSettings):
             return ()
         return _present(self.grpc_ca_file or system_authorities(), self.grpc_cert_file, self.grpc_key_file)
 
+    metrics_listen: Annotated[
+        HostPort | None, BeforeValidator(_host_port), Field(alias=PREFIX + "METRICS_LISTEN")
+    ] = None
+    traces_endpoint: Annotated[
+        str | None, AfterValidator(_endpoint), Field(alias=PREFIX + "TRACES_ENDPOINT")
+    ] = None
+    traces_ratio: Annotated[float, Field(alias=PREFIX + "TRACES_RATIO", ge=0, le=1)] = 1.0
     log_level: Annotated[LogLevel, Field(alias=PREFIX + "LOG_LEVEL")] = LogLevel.INFO
 
     @property
@@ -276,7 +307,7 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
     ours = [name for name in names if name.startswith("TENANTROOMS_")]
     for name in sorted(environment.keys() - set(names)):
         spelt = name.upper()
-        if name in SERVICE_TWINS:
+        if name in SERVICE_TWINS or name in _OF_THE_SERVICE:
             continue
         surely_ours = spelt.startswith(PREFIX)
         # The service's names, which are not known here, are not as close as 0.9 to ours that begin alike.

@@ -13,7 +13,9 @@ from edge import memory
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.leaving import Leave, Stopping
-from edge.logs import configure_logs
+from edge.logs import configure_logs, quick_writer
+from edge.metrics import package_version
+from edge.numbers import Rows
 from edge.readiness import Readiness
 from edge.relay.client import open_relay
 from edge.rooms import RoomsClient
@@ -21,6 +23,7 @@ from edge.service_client import ServiceClient
 from edge.settings import EdgeSettings
 from edge.stopping import stop_worker_on_first_signal
 from edge.tls_files import ServiceTls, TlsFiles
+from edge.watch import RequestWatch, Tracing
 
 _READY_SECONDS: Final = 0.05
 
@@ -28,8 +31,10 @@ _READY_SECONDS: Final = 0.05
 def load_worker(
     settings: EdgeSettings,
     service_files: TlsFiles[ServiceTls] | None,
+    rows: Rows,
     listener: int,
     stopping: Stopping,
+    *,
     ready: Callable[[], object],
 ) -> Edge:
     """The application, with a client of the service that the settings name.
@@ -37,19 +42,24 @@ def load_worker(
     Args:
         settings: how it behaves.
         service_files: what TLS towards the service is spoken with, if it is.
+        rows: where it counts.
         listener: the descriptor of its listening socket.
         stopping: whether the edge as a whole is about to end.
         ready: is called once this worker serves.
     """
     configure_logs(settings.log_level)
     readiness = Readiness()
+    row = rows.claim()
+    watch = RequestWatch(row)
 
     @asynccontextmanager
     async def open_client() -> AsyncIterator[RoomsClient]:
         async with (
+            _open_tracing(settings) as tracing,
             ServiceClient(settings, service_files) as service,
-            open_relay(service.exchange, service) as client,
+            open_relay(service.exchange, service, row) as client,
         ):
+            watch.opened(quick_writer(settings.log_level, asyncio.get_running_loop()), tracing)
             service.on_change = client.renew
             asking = asyncio.create_task(readiness.run(service.unready))
             # granian lets the loop rest between the application's start, of which this is the end, and the
@@ -63,4 +73,17 @@ def load_worker(
 
     leave = Leave(listener, stopping, settings.announce_seconds)
     stop_worker_on_first_signal(leave)
-    return create_app(settings, open_client, leaves=lambda: leave.begun, ready=lambda: readiness.ready)
+    return create_app(
+        settings, open_client, leaves=lambda: leave.begun, ready=lambda: readiness.ready, watch=watch
+    )
+
+
+@asynccontextmanager
+async def _open_tracing(settings: EdgeSettings) -> AsyncIterator[Tracing | None]:
+    if settings.traces_endpoint is None:
+        yield None
+        return
+    from edge.tracing import open_tracing  # noqa: PLC0415 - an optional extra
+
+    async with open_tracing(settings.traces_endpoint, settings.traces_ratio, package_version()) as tracing:
+        yield tracing

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 
 from service.auth.api_secrets import ApiSecrets
-from service.auth.auth_service import AuthService, open_questions
+from service.auth.auth_service import AuthService, Watch, open_questions
 from service.auth.authenticator import Authenticator, Verifier
 from service.auth.identity_provider import IdentityProvider, KeySet
 from service.auth.key_set import GivenKeySet, open_key_set
@@ -57,12 +57,15 @@ async def open_lasting(
 
 
 @asynccontextmanager
-async def open_authenticator(settings: Settings, lasting: Lasting) -> AsyncIterator[Authenticator]:
+async def open_authenticator(
+    settings: Settings, lasting: Lasting, watch: Watch | None = None
+) -> AsyncIterator[Authenticator]:
     """An authenticator for these settings; what it needs is open until the context ends.
 
     Args:
         settings: those in force from now on.
         lasting: what `open_lasting` gave at start.
+        watch: is told of questions to the auth service.
     """
     async with AsyncExitStack() as stack:
         verifiers: list[Verifier] = [ApiSecrets(settings.api_secrets)] if settings.api_secrets else []
@@ -81,6 +84,7 @@ async def open_authenticator(settings: Settings, lasting: Lasting) -> AsyncItera
                 timeout=settings.auth_timeout_seconds,
                 allow_no_id=settings.auth_service_allow_no_id,
                 cache=VerdictCache(keeps) if keeps else None,
+                watch=watch,
             )
         yield Authenticator(verifiers, auth_service, required=settings.auth_required)
 

@@ -6,14 +6,12 @@ Therefore this boundary runs them itself, inside its own `try`.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NoReturn, cast
 
 import grpc
-import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
@@ -22,6 +20,7 @@ from grpc import StatusCode
 from grpc_status import rpc_status
 
 from service import errors
+from service.call_watch import CallWatch
 from service.request_id import REQUEST_ID, REQUEST_ID_KEY, RequestIds
 from service.rpc_types import Behaviour, Context, Continuation, Handler, StreamBehaviour
 from service.wrapped_handlers import WrappedHandlers
@@ -49,6 +48,9 @@ CODES: Final[Mapping[type[errors.DomainError], StatusCode]] = {
     errors.LiveKitTimedOut: StatusCode.DEADLINE_EXCEEDED,
     errors.LiveKitFailed: StatusCode.INTERNAL,
     errors.LiveKitRefused: StatusCode.INTERNAL,
+    errors.LiveKitClockOff: StatusCode.INTERNAL,
+    errors.LiveKitAnswerTooLarge: StatusCode.INTERNAL,
+    errors.LiveKitRecordCorrupt: StatusCode.INTERNAL,
     errors.AuthServiceUnavailable: StatusCode.UNAVAILABLE,
     errors.AuthServiceTimedOut: StatusCode.DEADLINE_EXCEEDED,
     errors.AuthServiceFailed: StatusCode.INTERNAL,
@@ -56,22 +58,25 @@ CODES: Final[Mapping[type[errors.DomainError], StatusCode]] = {
     errors.Unexpected: StatusCode.INTERNAL,
 }
 
-# What is somebody's to look into; the rest is the caller's own affair.
-_FAULTS: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL})
+OUTCOMES: Final = frozenset((code.name, ErrorReason.Name(error.reason)) for error, code in CODES.items())
+"""Every code and reason that a call can fail with by this table."""
 
 # The answer is final, whatever its code: a client that retries on UNAVAILABLE by itself shall not.
 _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 
 
-_log = structlog.get_logger(__name__)
-
-
 class ErrorBoundary(grpc.aio.ServerInterceptor):
-    """Turns whatever an rpc raises into a status of the contract, and gives each call its request id."""
+    """Turns whatever an rpc raises into a status of the contract, and gives each call its request id.
 
-    def __init__(self, request_ids: RequestIds) -> None:
+    Args:
+        request_ids: gives each call its id.
+        watch: is told of each call.
+    """
+
+    def __init__(self, request_ids: RequestIds, watch: CallWatch | None = None) -> None:
         self._request_ids = request_ids
-        self._guarded = WrappedHandlers(_guarded)
+        self._watch = watch or CallWatch()
+        self._guarded = WrappedHandlers(partial(_guarded, self._watch))
 
     async def intercept_service(
         self,
@@ -80,25 +85,30 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
     ) -> "Handler | None":
         """Gives the guarded rpc, or one that refuses when an inner interceptor already did."""
         method = handler_call_details.method
-        REQUEST_ID.set(self._request_ids.of(handler_call_details.invocation_metadata))
+        metadata = handler_call_details.invocation_metadata
+        REQUEST_ID.set(self._request_ids.of(metadata))
+        self._watch.begins(method, metadata)
         try:
             handler = await continuation(handler_call_details)
         except asyncio.CancelledError as error:
             if _caller_has_left():
+                self._watch.ended(method, StatusCode.CANCELLED.name)
                 raise
-            return _refusing(method, error)
+            return _refusing(method, error, self._watch)
         except Exception as error:  # noqa: BLE001 because nothing may pass the boundary unseen
-            return _refusing(method, error)
+            return _refusing(method, error, self._watch)
         return None if handler is None else self._guarded.of(method, handler)
 
 
-def _guarded(method: str, handler: "Handler") -> "Handler":
+def _guarded(calls: CallWatch, method: str, handler: "Handler") -> "Handler":
     """The rpc with its own (de)serializers run inside the guard; gRPC is left with bytes."""
     decode = handler.request_deserializer or _as_it_is
     encode = handler.response_serializer or _as_it_is
     if handler.unary_unary is not None:
         unary = cast(Behaviour, handler.unary_unary)
-        return grpc.unary_unary_rpc_method_handler(cast(Any, _guarded_unary(method, unary, decode, encode)))
+        return grpc.unary_unary_rpc_method_handler(
+            cast(Any, _guarded_unary(method, unary, decode, encode, calls))
+        )
     # The stubs of grpc.aio know handlers of synchronous servers only.
     if handler.unary_stream is not None:
         watch = cast(StreamBehaviour, handler.unary_stream)
@@ -106,7 +116,9 @@ def _guarded(method: str, handler: "Handler") -> "Handler":
         def watch_one(raw_request: bytes, context: Context) -> AsyncGenerator[Any, None]:
             return watch(_decoded(decode, raw_request), context)
 
-        return grpc.unary_stream_rpc_method_handler(cast(Any, _guarded_stream(method, watch_one, encode)))
+        return grpc.unary_stream_rpc_method_handler(
+            cast(Any, _guarded_stream(method, watch_one, encode, calls))
+        )
     if handler.stream_stream is not None:
         exchange = cast(StreamBehaviour, handler.stream_stream)
 
@@ -114,20 +126,28 @@ def _guarded(method: str, handler: "Handler") -> "Handler":
             return exchange(_decoded_each(decode, raw_requests), context)
 
         return grpc.stream_stream_rpc_method_handler(
-            cast(Any, _guarded_stream(method, exchange_many, encode))
+            cast(Any, _guarded_stream(method, exchange_many, encode, calls))
         )
     raise TypeError(f"{method} streams requests to one answer, which nothing here guards")
 
 
 def _guarded_unary(
-    method: str, behaviour: Behaviour, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]
+    method: str,
+    behaviour: Behaviour,
+    decode: Callable[[bytes], Any],
+    encode: Callable[[Any], bytes],
+    calls: CallWatch,
 ) -> Behaviour:
     async def serve(raw_request: bytes, context: Context) -> bytes:
+        calls.in_flight.value += 1
         try:
             answer = await behaviour(_decoded(decode, raw_request), context)
             raw_answer = answer if isinstance(answer, bytes) else encode(answer)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 as nothing may pass unseen
-            await _fail(method, error, context)
+            await _fail(method, error, context, calls)
+        finally:
+            calls.in_flight.value -= 1
+        calls.ended(method, "OK")
         context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
         return raw_answer
 
@@ -135,7 +155,7 @@ def _guarded_unary(
 
 
 def _guarded_stream(
-    method: str, behaviour: StreamBehaviour, encode: Callable[[Any], bytes]
+    method: str, behaviour: StreamBehaviour, encode: Callable[[Any], bytes], calls: CallWatch
 ) -> StreamBehaviour:
     async def serve(raw: Any, context: Context) -> AsyncGenerator[bytes, None]:
         try:
@@ -143,19 +163,21 @@ def _guarded_stream(
                 async for answer in answers:
                     yield encode(answer)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 as nothing may pass unseen
-            await _fail(method, error, context)
+            await _fail(method, error, context, calls)
         context.set_trailing_metadata(((REQUEST_ID_KEY, REQUEST_ID.get()),))
 
     return serve
 
 
-async def _fail(method: str, error: BaseException, context: Context) -> NoReturn:
+async def _fail(method: str, error: BaseException, context: Context, calls: CallWatch) -> NoReturn:
     """Ends a call for what was raised while it was served."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, asyncio.CancelledError) and _caller_has_left():
+        left = cast("float | None", context.time_remaining())  # None without a deadline
+        calls.ended(method, "CANCELLED" if left is None or left > 0 else "DEADLINE_EXCEEDED")
         raise error
-    await _abort(method, error, context)
+    await _abort(method, error, context, calls)
 
 
 def _as_it_is(message: bytes) -> bytes:
@@ -176,10 +198,10 @@ def _caller_has_left() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _refusing(method: str, error: BaseException) -> "Handler":
+def _refusing(method: str, error: BaseException, calls: CallWatch) -> "Handler":
     # A stream handler answers before it has read anything, whatever the rpc's own shape.
     async def refuse(_requests: AsyncIterator[bytes], context: Context) -> None:
-        await _abort(method, error, context)
+        await _abort(method, error, context, calls)
 
     return grpc.stream_stream_rpc_method_handler(cast(Any, refuse))
 
@@ -191,13 +213,12 @@ def _decoded(decode: Callable[[bytes], Any], raw_request: bytes) -> Any:
         raise errors.RequestMalformed from error
 
 
-async def _abort(method: str, error: BaseException, context: Context) -> NoReturn:
+async def _abort(method: str, error: BaseException, context: Context, calls: CallWatch) -> NoReturn:
     known: errors.DomainError = errors.Unexpected()
     if isinstance(error, errors.DomainError) and type(error) in CODES:
         known = error
     code = CODES[type(known)]
-    with contextlib.suppress(Exception):  # what cannot be logged changes nothing for the caller
-        _log_failure(method, code, known, error)
+    calls.ended(method, code.name, ErrorReason.Name(known.reason), error)
     status = rpc_status.to_status(status_of(known))
     trailers = (*status.trailing_metadata, (REQUEST_ID_KEY, REQUEST_ID.get()), _NO_RETRY)
     await context.abort(status.code, status.details, trailers)
@@ -218,18 +239,3 @@ def _status(code: StatusCode, reason: ErrorReason.ValueType, text: str, retry_se
     for detail in details:
         status.details.add().Pack(detail)
     return status
-
-
-def _log_failure(method: str, code: StatusCode, known: errors.DomainError, error: BaseException) -> None:
-    if code not in _FAULTS:
-        return
-    unexpected = isinstance(known, errors.Unexpected)
-    _log.error(
-        "rpc failed",
-        rpc=method,
-        code=code.name,
-        reason=ErrorReason.Name(known.reason),
-        detail=str(error),
-        request_id=REQUEST_ID.get(),
-        exc_info=error if unexpected else None,
-    )

@@ -159,6 +159,18 @@ class LiveKitRefused(LiveKitFailed):
     """LiveKit does not accept the service's own API key."""
 
 
+class LiveKitClockOff(LiveKitRefused):
+    """LiveKit does not accept the key while its clock and ours are far apart."""
+
+
+class LiveKitAnswerTooLarge(LiveKitFailed):
+    """LiveKit's answer is over the size cap."""
+
+
+class LiveKitRecordCorrupt(LiveKitFailed):
+    """LiveKit's answer holds what is no room."""
+
+
 class AuthServiceUnavailable(DomainError):
     """The auth service or identity provider could not be reached."""
 

@@ -6,7 +6,8 @@ the function that answers it.
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -20,6 +21,10 @@ _MOST_ROUNDS: Final = 32
 """How often those turns are waited for again, as somebody did come."""
 
 
+ABOARD: Final[ContextVar[Sequence[object]]] = ContextVar("aboard", default=())
+"""What a caller brings along, such as its span; in a run, what all those who wait for it have brought."""
+
+
 class FlightFailed(Exception):
     """A run was cancelled from within, so it has neither an answer nor an error of its own."""
 
@@ -27,12 +32,13 @@ class FlightFailed(Exception):
 class _Flight(Generic[Answer]):
     """One run of the function, and those who wait for it, each with a future of their own."""
 
-    __slots__ = ("landed", "task", "waiting")
+    __slots__ = ("aboard", "landed", "task", "waiting")
 
     def __init__(self) -> None:
         self.waiting: set[asyncio.Future[Answer]] = set()
         self.task: asyncio.Task[Answer] | None = None
         self.landed = False
+        self.aboard: list[object] = []
 
 
 class Flights(Generic[Key, Answer]):
@@ -45,7 +51,8 @@ class Flights(Generic[Key, Answer]):
     A caller that leaves just leaves; a run that nobody waits for any more is cancelled.
 
     Args:
-        fly: answers a key. It runs in an empty context, as it belongs to no one caller.
+        fly: answers a key. It runs in a context that is empty but for `ABOARD`, as it belongs to no one
+            caller.
         patient: lets a run begin only when no more callers come on the heels of those that wait.
     """
 
@@ -69,6 +76,8 @@ class Flights(Generic[Key, Answer]):
                 self._take_off(key)
         waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         flight.waiting.add(waiter)
+        if brought := ABOARD.get():
+            flight.aboard.extend(brought)
         try:
             return await waiter
         finally:
@@ -78,7 +87,9 @@ class Flights(Generic[Key, Answer]):
 
     def _take_off(self, key: Key) -> None:
         flight = self._in_the_air[key] = self._boarding[key]
-        flight.task = asyncio.create_task(self._run(key), context=contextvars.Context())
+        context = contextvars.Context()
+        context.run(ABOARD.set, flight.aboard)
+        flight.task = asyncio.create_task(self._run(key), context=context)
         flight.task.add_done_callback(partial(self._land, key, flight))
 
     async def _run(self, key: Key) -> Answer:

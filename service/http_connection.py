@@ -16,11 +16,12 @@ _MOST_HEAD_BYTES: Final = 64 * 1024
 
 
 class HttpAnswer(NamedTuple):
-    """A whole answer: the status, the bare media type in lower case, and the body."""
+    """A whole answer: the status, the bare media type in lower case, the body, and the header `Date`."""
 
     status: int
     media_type: str
     body: bytes
+    date: str = ""
 
 
 class NoAnswer(Exception):
@@ -112,7 +113,7 @@ class _Reading:
         self._parser = httptools.HttpResponseParser(self)
         self._came = 0
         self._status = 0
-        self._media_type = self._encoding = ""
+        self._media_type = self._encoding = self._date = ""
         self._declared = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -150,6 +151,8 @@ class _Reading:
                 self._media_type = value.partition(b";")[0].strip().lower().decode("latin-1")
             case b"content-encoding" if value != b"identity":
                 self._encoding = "some"
+            case b"date":
+                self._date = value.decode("latin-1")
             case b"content-length":
                 self._declared = int(value)
 
@@ -178,7 +181,7 @@ class _Reading:
     def on_message_complete(self) -> None:
         if self._status and not self.read.done():
             self.last = not self._parser.should_keep_alive()
-            self.read.set_result(HttpAnswer(self._status, self._media_type, b"".join(self._body)))
+            self.read.set_result(HttpAnswer(self._status, self._media_type, b"".join(self._body), self._date))
 
     def _fail(self, error: Exception) -> None:
         if not self.read.done():

@@ -6,8 +6,10 @@ bytes. What comes back is LiveKit's own messages; who may see them is decided el
 
 import json
 import re
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -19,7 +21,13 @@ from livekit.protocol.room import (
     ListRoomsRequest,
 )
 
-from service.errors import LiveKitFailed, LiveKitRefused, LiveKitUnavailable, RoomNotFound
+from service.errors import (
+    LiveKitClockOff,
+    LiveKitFailed,
+    LiveKitRefused,
+    LiveKitUnavailable,
+    RoomNotFound,
+)
 from service.livekit_tokens import AccessTokens
 from service.room_records import room_records
 
@@ -32,6 +40,8 @@ _AWAY: Final = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
+# Well over what a second's resolution and the way of an answer can make.
+_CLOCKS_APART_SECONDS: Final = 20
 # In LiveKit's reasons for a 401.
 _OUT_OF_DATE: Final = (b"token is expired", b"token is not valid yet")
 _UNKNOWN_KEY: Final = b"invalid API key"
@@ -44,11 +54,16 @@ _ERROR_BYTES_READ: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TwirpAnswer:
-    """What came back over HTTP: the status, the bare media type in lower case, and the whole body."""
+    """What came back over HTTP: the status, the bare media type in lower case, and the whole body.
+
+    Attributes:
+        date: the header of a refusal (401); empty where there is none.
+    """
 
     status: int
     media_type: str
     body: bytes
+    date: str = ""
 
 
 class TwirpTransport(Protocol):
@@ -128,7 +143,7 @@ class LiveKit:
 def _failure(method: str, answer: TwirpAnswer) -> Exception:
     """The domain error for an answer that is not 200. Its text is for the log."""
     if answer.status == HTTPStatus.UNAUTHORIZED:
-        return LiveKitRefused(f"{method}: HTTP 401; {_why_refused(answer.body[:_ERROR_BYTES_READ])}")
+        return _refusal(method, answer)
     code, message = _twirp_error(answer.body[:_ERROR_BYTES_READ].decode("utf-8", "replace"))
     what = f"{method}: HTTP {answer.status}, {_quoted(f'{code}: {message}')}"
     if code == "not_found" and answer.status == HTTPStatus.NOT_FOUND and method == "ListParticipants":
@@ -136,17 +151,30 @@ def _failure(method: str, answer: TwirpAnswer) -> Exception:
     return LiveKitUnavailable(what) if answer.status in _AWAY else LiveKitFailed(what)
 
 
-def _why_refused(said: bytes) -> str:
+def _refusal(method: str, answer: TwirpAnswer) -> LiveKitRefused:
     """What to do about a 401. LiveKit's own text quotes the key and the token, so it is left out."""
+    said = answer.body[:_ERROR_BYTES_READ]
+    try:
+        ahead = parsedate_to_datetime(answer.date).timestamp() - time.time()
+    except (ValueError, TypeError):
+        ahead = 0.0
+    if abs(ahead) > _CLOCKS_APART_SECONDS:
+        return LiveKitClockOff(
+            f"{method}: HTTP 401; LiveKit refused our token, and its clock is {ahead:+.0f} s from ours: "
+            "set both clocks (NTP); tokens are valid for ten minutes only"
+        )
     if any(word in said for word in _OUT_OF_DATE):
-        return (
-            "LiveKit finds our tokens out of date: its clock and ours differ by over a minute, set them right"
+        return LiveKitClockOff(
+            f"{method}: HTTP 401; LiveKit finds our tokens out of date: set both clocks (NTP)"
         )
     if _UNKNOWN_KEY in said:
-        return "LiveKit does not know our API key: set LIVEKIT_API_KEY to one of LiveKit's own keys"
-    return (
-        "LiveKit refused our API key: compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with LiveKit's own "
-        "keys, and both clocks with each other"
+        return LiveKitRefused(
+            f"{method}: HTTP 401; LiveKit does not know our API key: set LIVEKIT_API_KEY to one of "
+            "LiveKit's own keys"
+        )
+    return LiveKitRefused(
+        f"{method}: HTTP 401; LiveKit refused our API key: compare LIVEKIT_API_KEY and "
+        "LIVEKIT_API_SECRET with LiveKit's own keys, and both clocks with each other"
     )
 
 

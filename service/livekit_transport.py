@@ -15,10 +15,10 @@ from urllib.parse import quote, urlsplit
 
 import aiohappyeyeballs
 
-from service.errors import LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
+from service.errors import LiveKitAnswerTooLarge, LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
 from service.http_connection import AnswerBroken, HttpAnswer, HttpConnection, NoAnswer
 from service.livekit import TwirpAnswer
-from service.upstream_http import AnswerEncoded, AnswerTooLarge, Trust, trusting
+from service.upstream_http import TRACEPARENT, AnswerEncoded, AnswerTooLarge, Trust, trusting
 
 MOST_CONNECTIONS: Final = 64
 IDLE_CONNECTION_SECONDS: Final = 30
@@ -77,8 +77,10 @@ class HttpTransport:
             connection.close()
 
     def _request(self, method: str, token: str, body: bytes) -> bytes:
+        traceparent = TRACEPARENT.get(None)
+        traced = f"traceparent: {traceparent}\r\n" if traceparent else ""
         head = (
-            f"POST {self._path}{method} HTTP/1.1\r\n{self._head}"
+            f"POST {self._path}{method} HTTP/1.1\r\n{self._head}{traced}"
             f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode("ascii") + body
@@ -93,7 +95,7 @@ class HttpTransport:
         except AnswerEncoded as error:
             raise LiveKitFailed(f"{method}: the answer is encoded, which was not asked for") from error
         except AnswerTooLarge as error:
-            raise LiveKitFailed(
+            raise LiveKitAnswerTooLarge(
                 f"{method}: the answer is over {self._max_response_bytes} bytes; lower LiveKit's own limit "
                 "on room metadata (limit.max_metadata_size), or raise TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES"
             ) from error

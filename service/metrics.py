@@ -3,8 +3,9 @@
 What happens is told here by plain calls, one method for each kind of event: whoever tells is handed such a
 method and knows nothing of Prometheus. `service.metrics_listener` shows the registry.
 
-No label holds the name of a room or the id of a tenant. Each label has few values, which are known beforehand
-and there from the start, so that a rate can be told from the first event on.
+What is counted of calls and of questions is in `service.call_metrics` and `service.upstream_watch`, in the
+same registry. No label holds the name of a room, and none the id of a tenant unless the operator wants so.
+Each label has few values, there from the start, so that a rate can be told from the first event on.
 """
 
 import time
@@ -35,8 +36,13 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        Info("build", "What runs.", namespace=_NAMESPACE, registry=registry).info({"version": _version()})
+        Info("build", "What runs.", namespace=_NAMESPACE, registry=registry).info(
+            {"version": package_version()}
+        )
         self._rooms = _RoomGauges.of(registry)
+        self._scans = Counter("scans", "Readings of all rooms.", namespace=_NAMESPACE, registry=registry)
+        self._relay_streams = _gauge(registry, "relay_streams", "Streams from edges.")
+        self._relay_calls = _gauge(registry, "relay_calls_in_flight", "Calls on these streams.")
         self._reloads = _counter(registry, "reloads", "Changes of files, taken up or refused.")
         self._reload_successful = _gauge(
             registry, "reload_last_successful", "1 if the last change of files was taken up, 0 if it was not."
@@ -65,6 +71,7 @@ class Metrics:
             owned: how many have an owner.
             ownerless: how many have none, by reason; a reason that is missing has no room.
         """
+        self._scans.inc()
         self._rooms.owned.set(owned)
         self._rooms.unowned.set(sum(ownerless.values()))
         for reason, gauge in self._rooms.by_reason.items():
@@ -100,6 +107,11 @@ class Metrics:
         """The Redis that counts calls was asked, and has answered or not."""
         self._rate_store[success].inc()
 
+    def relay_is(self, streams: Callable[[], int], calls: Callable[[], int]) -> None:
+        """Where the number of the relay's streams, and of the calls on them, can be read."""
+        self._relay_streams.set_function(streams)
+        self._relay_calls.set_function(calls)
+
 
 class _RoomGauges(NamedTuple):
     owned: Gauge
@@ -134,7 +146,8 @@ def _time(registry: CollectorRegistry, name: str, event: str) -> Gauge:
     return _gauge(registry, f"{name}_timestamp_seconds", meaning)
 
 
-def _version() -> str:
+def package_version() -> str:
+    """The version that runs, or `unknown`."""
     try:
         return version("tenantrooms")
     except PackageNotFoundError:  # run from a clone that is not installed

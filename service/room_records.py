@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from livekit.protocol.models import Room
 
-from service.errors import LiveKitFailed
+from service.errors import LiveKitFailed, LiveKitRecordCorrupt
 
 _Named = TypeVar("_Named")
 
@@ -51,7 +51,10 @@ def decoded_room(record: bytes) -> Room:
     try:
         return Room.FromString(record)
     except DecodeError as error:
-        raise LiveKitFailed(f"ListRooms: a record of {len(record)} bytes that is no Room") from error
+        raise LiveKitRecordCorrupt(
+            f"ListRooms: a record of {len(record)} bytes that is no Room; lists fail until it is gone: look "
+            "for it in LiveKit's store (the hash `rooms` in Redis), and at what wrote it"
+        ) from error
 
 
 def by_asked_name(

@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc
 import structlog
@@ -18,8 +18,11 @@ from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
 from service.authentication import AuthenticationInterceptor
 from service.authentication_wiring import longest_use_seconds, open_authenticator, open_lasting
+from service.call_log import CallLog
+from service.call_metrics import CallMetrics
+from service.call_watch import CallWatch
 from service.directory import Directory, UnconfiguredDirectory
-from service.error_boundary import ErrorBoundary
+from service.error_boundary import OUTCOMES, ErrorBoundary
 from service.even_answers import EvenAnswers
 from service.health import Health
 from service.listener import ListenerTls, bind, connection_options
@@ -27,7 +30,8 @@ from service.livekit import LiveKit
 from service.livekit_retry import RetryingTransport
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
-from service.metrics import Metrics
+from service.logs import quick_writer
+from service.metrics import Metrics, package_version
 from service.metrics_listener import open_metrics_listener
 from service.overload import OverloadGuard
 from service.ownership import owner_of
@@ -43,10 +47,14 @@ from service.servicer import Servicer, room_summary
 from service.settings import Settings, SettingsError, load
 from service.tenant_limits import TenantLimits
 from service.upstream_http import Trust, trusting
+from service.upstream_watch import UpstreamWatch, WatchedDirectory, WatchedSource
 from service.watched_files import WatchedFiles
 from tenantrooms.relay.v1.relay_pb2_grpc import add_RelayServicer_to_server
 from tenantrooms.v1 import tenant_rooms_pb2
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
+
+if TYPE_CHECKING:
+    from service.tracing import Tracing
 
 SERVICE_NAME: Final = tenant_rooms_pb2.DESCRIPTOR.services_by_name["TenantRooms"].full_name
 
@@ -112,7 +120,8 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         if settings.metrics_listen is not None:
             listener = open_metrics_listener(metrics.registry, health, settings.metrics_listen)
             metrics_port = await stack.enter_async_context(listener)
-        running = running_server(settings, metrics, health)
+        log = CallLog(quick_writer(settings.log_level, asyncio.get_running_loop()))
+        running = running_server(settings, metrics, health, log)
         server, _, take_up, relay = await stack.enter_async_context(running)
         reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
         reloading = asyncio.create_task(reloader.run(files.changes()))
@@ -146,7 +155,10 @@ async def _drain(server: grpc.aio.Server, relay: Relay, seconds: float) -> None:
 
 @asynccontextmanager
 async def running_server(
-    settings: Settings, metrics: Metrics | None = None, health: Health | None = None
+    settings: Settings,
+    metrics: Metrics | None = None,
+    health: Health | None = None,
+    call_log: CallLog | None = None,
 ) -> AsyncIterator[RunningServer]:
     """A server that accepts calls as these settings say, until the context ends.
 
@@ -154,6 +166,7 @@ async def running_server(
         settings: those in force at first.
         metrics: where it counts what happens.
         health: where it says how it is.
+        call_log: where it records calls.
 
     Raises:
         SettingsError: a certificate is not valid now.
@@ -161,6 +174,18 @@ async def running_server(
     """
     settings.check_dates(None, dt.datetime.now(dt.UTC))
     metrics, health = metrics or Metrics(), health or Health(SERVICE_NAME)
+    async with _open_tracing(settings) as tracing:
+        upstream = UpstreamWatch(metrics.registry, tracing)
+        calls = CallMetrics(metrics.registry, OUTCOMES, settings.metrics_tenants)
+        watch = CallWatch(call_log, calls, tracing)
+        async with _serving(settings, metrics, health, watch, upstream) as running:
+            yield running
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, metrics: Metrics, health: Health, watch: CallWatch, upstream: UpstreamWatch
+) -> AsyncIterator[RunningServer]:
     tokens = AccessTokens(*settings.livekit_key)
     trust = Trust(trusting(settings.livekit_ca))
     tls = ListenerTls(settings.grpc_certificates) if settings.grpc_certificates else None
@@ -168,7 +193,7 @@ async def running_server(
         EvenAnswers() as even_answers,
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
         _open_livekit(settings, tokens, trust) as livekit,
-        _open_directory(settings, livekit, metrics) as directory,
+        _open_directory(settings, livekit, metrics, upstream) as directory,
         open_lasting(settings, metrics.key_set_fetched) as lasting,
         open_rates(settings.tenant_rates, settings.rate_store, metrics.rate_store_asked) as rates,
         Generations() as generations,
@@ -176,7 +201,7 @@ async def running_server(
 
         async def open_for(settings: Settings) -> Authenticator:
             return await generations.open(
-                open_authenticator(settings, lasting), longest_use_seconds(settings)
+                open_authenticator(settings, lasting, upstream), longest_use_seconds(settings)
             )
 
         authentication = AuthenticationInterceptor(await open_for(settings))
@@ -201,7 +226,7 @@ async def running_server(
 
         most = settings.max_calls
         interceptors = [
-            ErrorBoundary(RequestIds()),
+            ErrorBoundary(RequestIds(), watch),
             OverloadGuard(most, metrics.refused),
             authentication,
             TenantLimits(
@@ -220,6 +245,7 @@ async def running_server(
         servicer = Servicer(Rooms(directory, settings.list_consistency, even_answers))
         add_TenantRoomsServicer_to_server(servicer, server)
         relay = Relay(RelayedCalls(interceptors, handlers_of(servicer)), stream_seconds)
+        metrics.relay_is(lambda: relay.streams, lambda: relay.calls)
         if settings.relay:
             add_RelayServicer_to_server(relay, server)
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -267,18 +293,33 @@ async def _open_livekit(
 
 @asynccontextmanager
 async def _open_directory(
-    settings: Settings, livekit: LiveKit | None, metrics: Metrics
+    settings: Settings, livekit: LiveKit | None, metrics: Metrics, upstream: UpstreamWatch
 ) -> AsyncIterator[RoomDirectory]:
     if livekit is None:
         yield UnconfiguredDirectory()
         return
     directory = Directory(
-        livekit, owner_of, room_summary, settings.index_interval_seconds, metrics.rooms_scanned
+        WatchedSource(livekit, upstream),
+        owner_of,
+        room_summary,
+        settings.index_interval_seconds,
+        metrics.rooms_scanned,
     )
     try:
-        yield directory
+        yield WatchedDirectory(directory, upstream)
     finally:
         await directory.close()
+
+
+@asynccontextmanager
+async def _open_tracing(settings: Settings) -> "AsyncIterator[Tracing | None]":
+    if settings.traces_endpoint is None:
+        yield None
+        return
+    from service.tracing import open_tracing  # noqa: PLC0415 - an optional extra
+
+    async with open_tracing(settings.traces_endpoint, settings.traces_ratio, package_version()) as tracing:
+        yield tracing
 
 
 class _Signals:

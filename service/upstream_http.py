@@ -7,10 +7,15 @@ its own: `service.livekit_transport`.
 
 import math
 import ssl
+from contextvars import ContextVar
+from typing import Final
 
 import aiohttp
 
 from service.certificates import Certificates
+
+TRACEPARENT: Final[ContextVar[str]] = ContextVar("traceparent")
+"""The W3C trace context of the question that is being asked; none where calls are not traced."""
 
 
 class UnusableAnswer(Exception):

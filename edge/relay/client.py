@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import grpc
 from google.protobuf.message import Message
 
-from edge.relay.connection import Connection
+from edge.relay.connection import Connection, Watch
 from edge.relay.stream import FRAME_BYTES, Exchange, Question, StreamOverError
 from tenantrooms.relay.v1 import relay_pb2
 from tenantrooms.v1.tenant_rooms_pb2 import (
@@ -50,14 +50,17 @@ class UnaryClient(Protocol):
 
 
 @asynccontextmanager
-async def open_relay(start: Callable[[], Exchange], unary: UnaryClient) -> "AsyncIterator[RelayClient]":
+async def open_relay(
+    start: Callable[[], Exchange], unary: UnaryClient, watch: Watch | None = None
+) -> "AsyncIterator[RelayClient]":
     """A client that keeps a stream open until the context ends.
 
     Args:
         start: starts an exchange with the service.
         unary: makes the calls that cannot go by relay; whoever opened it closes it.
+        watch: is told how it goes with streams.
     """
-    async with Connection(start) as connection:
+    async with Connection(start, watch=watch) as connection:
         yield RelayClient(connection, unary)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import grpc
 import structlog
@@ -42,17 +42,33 @@ class _Opened(Enum):
     REFUSED = "refused"
 
 
+class Watch(Protocol):
+    """What is told of streams: `edge.numbers.Row`."""
+
+    def relay_tried(self, outcome: str) -> None:
+        """A stream was to be opened."""
+        ...
+
+    def relay_lost(self) -> None:
+        """The stream takes no more calls."""
+        ...
+
+
 class Connection:
     """Keeps one stream open inside `async with`, or knows that the service has no relay for this edge.
 
     Args:
         start: starts an exchange with the service, on whichever channel is in use then.
         patience: seconds that a call waits for a stream, or longer while the first attempt takes longer.
+        watch: is told how it goes.
     """
 
-    def __init__(self, start: Callable[[], Exchange], patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, start: Callable[[], Exchange], patience: float = PATIENCE_SECONDS, watch: Watch | None = None
+    ) -> None:
         self._start = start
         self._patience = patience
+        self._watch = watch
         self._stream: Stream | None = None
         self._known = asyncio.Event()  # that there is a stream, or that the relay is refused
         self._lost = asyncio.Event()
@@ -151,6 +167,8 @@ class Connection:
                 self._misses += 1
                 self._known.clear()
         self._tried.set()
+        if self._watch is not None:
+            self._watch.relay_tried(opened.value)
         if opened is not self._last:
             self._last = opened
             _log.info("relay_changed", state=opened.value, code=code)
@@ -168,6 +186,8 @@ class Connection:
         self._stream = None
         self._known.clear()
         self._lost.set()
+        if self._watch is not None:
+            self._watch.relay_lost()
 
 
 def _is_cancelled() -> bool:

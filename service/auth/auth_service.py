@@ -6,8 +6,9 @@ after: `service.auth.signing` signs the question, and the auth service answers i
 
 import json
 import ssl
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 
@@ -29,6 +30,29 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 MOST_CONNECTIONS: Final = 64
 
 _NO_ID: Final = object()
+_NAME: Final = "auth_service"
+
+
+class Watch(Protocol):
+    """What is told of questions: `service.upstream_watch`."""
+
+    def waits(self, question: str) -> AbstractContextManager[None]:
+        """Around the wait for an answer, which others may share."""
+        ...
+
+    def asks(self, question: str) -> AbstractContextManager[None]:
+        """Around one question."""
+        ...
+
+
+class _Unwatched:
+    """Nobody is told."""
+
+    def waits(self, question: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def asks(self, question: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class AuthService:
@@ -41,6 +65,7 @@ class AuthService:
         timeout: seconds for one call, from connecting to the last byte.
         allow_no_id: whether a caller who is accepted without an id sees all rooms, instead of none.
         cache: keeps verdicts where the operator has set a time for it.
+        watch: is told of each wait for an answer, and of each question that is really asked.
     """
 
     def __init__(
@@ -52,6 +77,7 @@ class AuthService:
         timeout: float,
         allow_no_id: bool,
         cache: VerdictCache | None,
+        watch: Watch | None = None,
     ) -> None:
         self._session = session
         self._url = url
@@ -59,6 +85,7 @@ class AuthService:
         self._timeout = within(timeout)
         self._allow_no_id = allow_no_id
         self._cache = cache
+        self._watch = watch or _Unwatched()
         self._flights: Flights[Question, Principal] = Flights(self._ask)
 
     async def verify(self, question: Question) -> Principal:
@@ -77,7 +104,8 @@ class AuthService:
 
     async def _verdict(self, question: Question) -> Principal:
         try:
-            principal = await self._flights.join(question)
+            with self._watch.waits(_NAME):
+                principal = await self._flights.join(question)
         except CredentialRejected:
             self._remember(question, REFUSED)
             raise
@@ -91,6 +119,10 @@ class AuthService:
             self._cache.put(question, verdict)
 
     async def _ask(self, question: Question) -> Principal:
+        with self._watch.asks(_NAME):
+            return await self._asked(question)
+
+    async def _asked(self, question: Question) -> Principal:
         jwt = self._signer.sign(question.auth_data())
         try:
             async with self._session.post(

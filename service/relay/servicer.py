@@ -34,6 +34,16 @@ class Relay(RelayServicer):
         self._streams: set[Stream] = set()
         self._leaving = False
 
+    @property
+    def streams(self) -> int:
+        """How many streams there are."""
+        return len(self._streams)
+
+    @property
+    def calls(self) -> int:
+        """How many calls on them are not wholly answered."""
+        return sum(stream.calls for stream in list(self._streams))
+
     def leave(self) -> None:
         """From now on there are no new streams; those that there are end as soon as all is answered."""
         self._leaving = True

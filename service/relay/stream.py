@@ -85,6 +85,11 @@ class Stream:
         self._failure: Exception | None = None
         self._leaving = False
 
+    @property
+    def calls(self) -> int:
+        """How many calls are not wholly answered."""
+        return len(self._calls)
+
     def leave(self) -> None:
         """Asks the other side to send no more; what it has sent is still answered."""
         self._leaving = True

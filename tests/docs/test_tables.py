@@ -8,7 +8,6 @@ from pydantic.fields import FieldInfo
 from edge.errors import TABLE, Route, answer_to_failure
 from edge.settings import EdgeSettings
 from service.error_boundary import CODES
-from service.metrics import Metrics
 from service.ownership import Ownerless, owner_of
 from service.settings import SECRETS, Settings
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
@@ -90,18 +89,6 @@ def test_the_errors_page_has_the_rest_status_of_every_bare_code() -> None:
         for code in grpc.StatusCode
         if code is not grpc.StatusCode.OK
     }
-
-
-def test_the_metrics_page_has_every_metric_with_its_type_and_labels() -> None:
-    rows = table("docs/reference/metrics.md", "The service")
-    documented = {name.code[0]: (kind.text, set(labels.code)) for name, kind, labels, _ in rows}
-    shown = {
-        sample.name: ("gauge" if family.type == "info" else family.type, set(sample.labels))
-        for family in Metrics().registry.collect()
-        for sample in family.samples
-        if sample.name.startswith("tenantrooms_") and not sample.name.endswith("_created")
-    }
-    assert documented == shown
 
 
 def test_the_guide_to_ownerless_rooms_has_every_reason() -> None:

@@ -269,16 +269,17 @@ async def test_an_error_that_nobody_foresaw_is_a_constant_500_and_is_logged_with
         reply = await ask(app, target + b"?api_key=hunter2")
     assert (reply.status, reply.json) == (500, {"error": "Internal server error"})
     assert reply.header("cache-control") == "no-store"
-    (record,) = log
+    record, ended = log
+    assert (ended["event"], ended["status"]) == ("request", 500)
     assert (record["event"], record["error"]) == ("unexpected_error", "RuntimeError")
     assert record["request_id"] == reply.header("x-request-id")
     assert "fake_client.py" in record["at"][-1]
-    assert "hunter2" not in repr(record)
+    assert "hunter2" not in repr(log)
 
 
 async def test_a_process_that_is_about_to_end_sends_clients_to_another_connection(client: FakeClient) -> None:
     leaves = False
-    async with started(create_app(EdgeSettings(), lambda: client, lambda: leaves)) as app:
+    async with started(create_app(EdgeSettings(), lambda: client, leaves=lambda: leaves)) as app:
         assert (await ask(app, b"/")).header("connection") is None
         leaves = True
         for target in (b"/", b"/unknown"):

@@ -135,7 +135,7 @@ async def test_a_stop_waits_for_a_stuck_body_no_longer_than_for_headers() -> Non
         # An answer, and no line but the usual ones: the worker has not been killed.
         assert parse(await reader.read()).status == 408
         events = [json.loads(line)["event"] for line in edge.log.splitlines()]
-        assert set(events) <= {"serving", "relay_changed", "not_ready"}
+        assert set(events) <= {"serving", "relay_changed", "request", "not_ready"}
         writer.close()
 
 
@@ -274,7 +274,7 @@ async def test_grpc_writes_no_lines_of_its_own_into_the_log(tmp_path: Path) -> N
     ):
         assert (await edge.ask(ROOMS)).status == 503
         events = [json.loads(line)["event"] for line in edge.log.splitlines()]
-        assert sorted(events) == ["call_failed", "not_ready", "relay_changed", "serving"]
+        assert sorted(events) == ["not_ready", "relay_changed", "request", "serving"]
 
 
 def _group_is_gone(edge: EdgeProcess) -> bool:

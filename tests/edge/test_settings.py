@@ -50,6 +50,9 @@ def test_the_defaults() -> None:
         "grpc_cert_file": None,
         "grpc_key_file": None,
         "grpc_server_name": None,
+        "metrics_listen": None,
+        "traces_endpoint": None,
+        "traces_ratio": 1.0,
         "log_level": "info",
     }
     assert (settings.listener_files, settings.service_files) == ((), ())

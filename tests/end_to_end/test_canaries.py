@@ -385,7 +385,7 @@ async def test_a_room_name_is_one_record_and_no_command_for_a_terminal(stage: St
     await stage.rest(f"{ROOMS_PATH}/{quote(name, safe='')}", stage.tenant)
     new = Counter(record["event"] for record in stage.records()) - before
     # The service's and the edge's, for each of the two.
-    assert (new["rpc failed"], new["call_failed"], new["forged"]) == (2, 2, 0)
+    assert (new["rpc failed"], new["request"], new["forged"]) == (2, 2, 0)
     assert all(character.isprintable() for character in stage.written().decode().replace("\n", ""))
 
 

@@ -14,9 +14,11 @@ from service.error_boundary import CODES, ErrorBoundary
 from service.request_id import RequestIds
 from service.rpc_types import Continuation, Handler
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tenantrooms.v1.error_reason_pb2 import ErrorReason
 from tests.service.grpc_calls import GET_ROOM, LIST_ROOMS, Context, Outcome, Scripted, call, serving
 
 CANARY = "canary-5ecret"
+WARNINGS = (StatusCode.FAILED_PRECONDITION, StatusCode.RESOURCE_EXHAUSTED)
 
 
 def all_errors(base: type[errors.DomainError] = errors.DomainError) -> Iterator[type[errors.DomainError]]:
@@ -153,13 +155,18 @@ async def test_the_log_has_what_the_caller_has_not(served: Served) -> None:
 
 
 @pytest.mark.parametrize("error", CODES)
-async def test_the_log_has_faults_and_not_what_is_the_callers_own_affair(
+async def test_the_log_tells_faults_with_their_cause_from_what_is_the_callers_own_affair(
     served: Served, error: type[errors.DomainError]
 ) -> None:
     with capture_logs() as logs:
         await served.outcome_of(error("why"))
     faults = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL)
-    assert [record["detail"] for record in logs] == (["why"] if CODES[error] in faults else [])
+    (record,) = logs
+    told = (record["event"], record["log_level"], record.get("detail"))
+    level = "warning" if CODES[error] in WARNINGS else "info"
+    refused = ("rpc refused", level, None)
+    assert told == (("rpc failed", "error", "why") if CODES[error] in faults else refused)
+    assert record["reason"] == ErrorReason.Name(error.reason)
 
 
 async def test_bytes_that_are_no_request_are_the_callers_mistake(served: Served) -> None:
@@ -292,4 +299,5 @@ async def test_a_caller_that_leaves_cancels_its_call_and_is_no_fault(served: Ser
         async with asyncio.timeout(10):
             await cancelled.wait()
         await asyncio.gather(calling, return_exceptions=True)
-    assert logs == []
+    told = [(record["event"], record["code"], record["log_level"]) for record in logs]
+    assert told == [("rpc ended", "CANCELLED", "info")]

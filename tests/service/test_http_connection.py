@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.errors import DomainError, LiveKitFailed, LiveKitUnavailable
+from service.errors import DomainError, LiveKitAnswerTooLarge, LiveKitFailed, LiveKitUnavailable
 from service.livekit_transport import MOST_CONNECTIONS, HttpTransport, open_transport
 from service.upstream_http import Trust, trusting
 
@@ -108,12 +108,12 @@ BROKEN_ANSWERS: dict[str, tuple[bytes, type[DomainError]]] = {
     "of another protocol": (b"SSH-2.0-token\r\n", LiveKitFailed),
     "of chunks over the cap": (
         OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"200\r\n%b\r\n" % bytes(512) * 2,
-        LiveKitFailed,
+        LiveKitAnswerTooLarge,
     ),
-    "with a head without end": (OK + b"X: " + b"x" * 200_000, LiveKitFailed),
+    "with a head without end": (OK + b"X: " + b"x" * 200_000, LiveKitAnswerTooLarge),
     "with trailers without end": (
         OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 200_000,
-        LiveKitFailed,
+        LiveKitAnswerTooLarge,
     ),
     "that goes over to another protocol": (
         b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",

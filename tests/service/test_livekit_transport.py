@@ -8,7 +8,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from service.errors import DomainError, LiveKitFailed, LiveKitRefused, LiveKitTimedOut, LiveKitUnavailable
+from service.errors import (
+    DomainError,
+    LiveKitAnswerTooLarge,
+    LiveKitFailed,
+    LiveKitRefused,
+    LiveKitTimedOut,
+    LiveKitUnavailable,
+)
 from service.livekit import LiveKit
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import HttpTransport, open_transport
@@ -86,8 +93,8 @@ FAULTS: dict[str, tuple[Fault, type[DomainError]]] = {
     "401 in text": (PlainText(401, CANARY), LiveKitRefused),
     "401 from Twirp": (TwirpError("unauthenticated", CANARY), LiveKitRefused),
     "413 in text": (PlainText(413, CANARY), LiveKitFailed),
-    "an endless body": (EndlessBody(), LiveKitFailed),
-    "a declared size over the cap": (RawBody(bytes(CAP + 1)), LiveKitFailed),
+    "an endless body": (EndlessBody(), LiveKitAnswerTooLarge),
+    "a declared size over the cap": (RawBody(bytes(CAP + 1)), LiveKitAnswerTooLarge),
     "a bomb": (GzipBomb(2**24), LiveKitFailed),
     "gzip": (encoded("gzip"), LiveKitFailed),
     "br": (encoded("br"), LiveKitFailed),

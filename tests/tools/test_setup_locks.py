@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME, DEVELOPMENT, BENCH = "requirements.txt", "requirements-dev.txt", "requirements-bench.txt"
-LOCKS = [RUNTIME, DEVELOPMENT, BENCH, "tools/livekit/requirements-go.txt"]
+TRACES, AUDIT = "requirements-traces.txt", "requirements-audit.txt"
+LOCKS = [RUNTIME, TRACES, DEVELOPMENT, BENCH, AUDIT, "tools/livekit/requirements-go.txt"]
 
 
 def locked(lock: str) -> dict[str, set[str]]:
@@ -76,6 +77,25 @@ def test_every_package_for_measurements_is_in_their_lock_at_a_version_that_is_al
     requirement = Requirement(wanted)
     versions = locked(BENCH)[canonicalize_name(requirement.name)]
     assert all(requirement.specifier.contains(version) for version in versions)
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"),
+    [
+        *((TRACES, wanted) for wanted in pyproject()["project"]["optional-dependencies"]["traces"]),
+        *((DEVELOPMENT, wanted) for wanted in pyproject()["project"]["optional-dependencies"]["traces"]),
+        *((AUDIT, wanted) for wanted in group("audit")),
+    ],
+)
+def test_what_is_optional_is_in_its_lock_at_a_version_that_is_allowed(lock: str, wanted: str) -> None:
+    requirement = Requirement(wanted)
+    versions = locked(lock)[canonicalize_name(requirement.name)]
+    assert all(requirement.specifier.contains(version) for version in versions)
+
+
+def test_traces_add_to_what_runs_and_change_nothing_of_it() -> None:
+    traces = locked(TRACES)
+    assert all(versions <= traces[name] for name, versions in locked(RUNTIME).items())
 
 
 def test_what_measurements_add_changes_no_package_that_is_there() -> None:

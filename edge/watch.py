@@ -1,0 +1,195 @@
+"""Owns what is told of each request once it has ended: one record in the log, the counts, and its span.
+
+Before it: `asgi`, which tells when a request comes and how it ended. After it: `numbers`, `logs`, and
+`tracing` where it is switched on.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from time import monotonic, perf_counter
+from typing import Any, Final, Protocol
+
+import structlog
+
+from edge.numbers import Row, lone_row
+from edge.paths import DETAILS_PLACEHOLDER, DOCS_PATH, DOCUMENT_PATH, HOME_PATH, LIST_PATH
+
+BURST: Final = 20
+PER_SECOND: Final = 10.0
+"""So many records of requests with one status and reason are written at once, and then each second. It does
+not hold for those that went well."""
+
+GONE: Final = 499
+"""Stands for the status of a request whose caller hung up."""
+
+_ROUTES: Final = {
+    HOME_PATH: "home",
+    LIST_PATH: "rooms",
+    DETAILS_PLACEHOLDER: "room",
+    DOCS_PATH: "docs",
+    DOCUMENT_PATH: "docs",
+}
+_RPCS: Final = {"rooms": "ListRooms", "room": "GetRoom"}
+
+_log = structlog.get_logger(__name__)
+
+QuickWriter = Callable[[str, dict[str, object]], None]
+"""Writes a record with this level."""
+
+
+class Span(Protocol):
+    """What tracing keeps of a request.
+
+    Attributes:
+        traceparent: hands it on, as W3C Trace Context says.
+    """
+
+    @property
+    def traceparent(self) -> str: ...  # noqa: D102
+
+    def end(self, route: str, status: int, reason: str | None) -> None:
+        """The request has ended."""
+        ...
+
+
+class Tracing(Protocol):
+    """What begins spans: `edge.tracing`."""
+
+    def begin(self, request_id: str, headers: Iterable[tuple[bytes, bytes]]) -> Span:
+        """The span of a request."""
+        ...
+
+
+class Seen:
+    """What has been seen of a request so far.
+
+    Attributes:
+        route: which it is, one of `numbers.ROUTES`.
+        code: the name of the status of the service's answer; None where it was not asked.
+        reason: why the service refused or failed, if it did.
+        traceparent: for the service; None where requests are not traced.
+    """
+
+    __slots__ = ("began", "code", "method", "reason", "request_id", "route", "span", "traceparent")
+
+    def __init__(self, request_id: str, method: str) -> None:
+        self.request_id = request_id
+        self.method = method
+        self.began = perf_counter()
+        self.route = "other"
+        self.code: str | None = None
+        self.reason: str | None = None
+        self.span: Span | None = None
+        self.traceparent: str | None = None
+
+    def found(self, path: str) -> None:
+        """The request's route has this path, as `edge.paths` gives it."""
+        self.route = _ROUTES.get(path) or ("docs" if path.startswith(DOCS_PATH) else "health")
+
+
+class RequestWatch:
+    """Told of each request.
+
+    Args:
+        row: counts them.
+        quick: writes the records of requests that did not fail; structlog does if None.
+        tracing: makes spans of them; None makes none.
+        clock: rises by 1 a second.
+    """
+
+    def __init__(
+        self,
+        row: Row | None = None,
+        quick: QuickWriter | None = None,
+        tracing: Tracing | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._row = row or lone_row()
+        self._quick = quick or _write
+        self._tracing = tracing
+        self._clock = clock
+        self._floods: dict[tuple[int, str | None], _Flood] = {}
+
+    def opened(self, quick: QuickWriter | None, tracing: Tracing | None) -> None:
+        """What only the running event loop can give: see the arguments of the class."""
+        self._quick = quick or self._quick
+        self._tracing = tracing
+
+    def began(self, request_id: str, method: str, headers: Iterable[tuple[bytes, bytes]]) -> Seen:
+        """A request has come."""
+        seen = Seen(request_id, method)
+        self._row.began()
+        if self._tracing is not None:
+            with suppress(Exception):  # what cannot be traced is served all the same
+                seen.span = self._tracing.begin(request_id, headers)
+                seen.traceparent = seen.span.traceparent
+        return seen
+
+    def ended(self, seen: Seen, status: int) -> None:
+        """A request has ended, with this status of its answer, or `GONE`."""
+        with suppress(Exception):  # what cannot be recorded changes nothing for the caller
+            seconds = perf_counter() - seen.began
+            self._row.ended(seen.route, status, seconds)
+            if seen.code is not None:
+                self._row.called(_RPCS[seen.route], seen.code)
+            if seen.span is not None:
+                seen.span.end(seen.route, status, seen.reason)
+            self._record(seen, status, seconds)
+
+    def _record(self, seen: Seen, status: int, seconds: float) -> None:
+        record: dict[str, object] = {
+            "event": "request",
+            "route": seen.route,
+            "method": seen.method if seen.method in _METHODS else "other",
+            "status": status,
+            "request_id": seen.request_id,
+            "ms": round(seconds * 1000, 2),
+        }
+        if seen.code is not None and seen.code != "OK":
+            record["code"] = seen.code
+        if seen.reason is not None:
+            record["reason"] = seen.reason
+        if status < 400:
+            if seen.route not in _QUIET:
+                self._quick("info", record)
+            return
+        kind = (status, seen.reason)
+        flood = self._floods.get(kind)
+        if flood is None:
+            flood = self._floods[kind] = _Flood(self._clock())
+        if not flood.passes(self._clock()):
+            return
+        if flood.held_back:
+            record["not_logged"] = flood.held_back
+            flood.held_back = 0
+        self._quick("warning" if status >= 500 or status == 429 else "info", record)
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_QUIET: Final = frozenset({"home", "health"})
+"""What probes ask for, again and again."""
+
+
+class _Flood:
+    """How many records of one kind may be written now."""
+
+    __slots__ = ("at", "held_back", "left")
+
+    def __init__(self, now: float) -> None:
+        self.left = float(BURST)
+        self.at = now
+        self.held_back = 0
+
+    def passes(self, now: float) -> bool:
+        self.left = min(BURST, self.left + (now - self.at) * PER_SECOND)
+        self.at = now
+        if self.left < 1:
+            self.held_back += 1
+            return False
+        self.left -= 1
+        return True
+
+
+def _write(level: str, record: dict[str, Any]) -> None:
+    rest = {key: value for key, value in record.items() if key != "event"}
+    getattr(_log, level)(record["event"], **rest)

@@ -1,0 +1,95 @@
+"""Owns the log's record of each call: its level by how the call ended, and how many are written in a flood.
+
+Step before: `service.call_watch`. Step after: `service.logs` writes.
+"""
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+
+BURST: Final = 20
+PER_SECOND: Final = 10.0
+"""So many records of failed calls with one code and reason are written at once, and then each second."""
+
+_OWN_RPCS: Final = "/tenantrooms.v1."
+_FAULTS: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
+"""What is somebody's to look into; the rest is the caller's own affair."""
+
+_WARNINGS: Final = frozenset({"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"})
+
+_log = structlog.get_logger(__name__)
+
+QuickWriter = Callable[[str, dict[str, object]], None]
+"""Writes a record with this level."""
+
+
+class CallLog:
+    """Writes a record for each call that ended.
+
+    Args:
+        quick: writes the records of calls that did not fail by any fault; `structlog` does if None.
+        clock: rises by 1 a second.
+    """
+
+    def __init__(self, quick: QuickWriter | None = None, clock: Callable[[], float] = monotonic) -> None:
+        self._quick = quick or _write
+        self._clock = clock
+        self._floods: dict[tuple[str, str], _Flood] = {}
+
+    def write(
+        self, code: str, reason: str, record: dict[str, object], error: BaseException | None = None
+    ) -> None:
+        """Writes this record, unless there are too many like it.
+
+        Args:
+            code: of the call's gRPC status.
+            reason: the name of its `ErrorReason`, or empty.
+            record: all else that is known of the call.
+            error: why it failed; what it says goes to the log where the failure is a fault.
+        """
+        if code == "OK":
+            # Probes are not worth a line.
+            if str(record["rpc"]).startswith(_OWN_RPCS):
+                self._quick("info", {"event": "rpc answered", **record})
+            return
+        flood = self._floods.get((code, reason))
+        if flood is None:
+            flood = self._floods[code, reason] = _Flood(self._clock())
+        if not flood.passes(self._clock()):
+            return
+        if flood.held_back:
+            record["not_logged"] = flood.held_back
+            flood.held_back = 0
+        if code not in _FAULTS or not reason:
+            level = "warning" if code in _WARNINGS else "info"
+            self._quick(level, {"event": "rpc refused" if reason else "rpc ended", **record})
+            return
+        unexpected = reason == "UNEXPECTED"
+        _log.error("rpc failed", **record, detail=str(error), exc_info=error if unexpected else None)
+
+
+class _Flood:
+    """How many records of one kind may be written now."""
+
+    __slots__ = ("at", "held_back", "left")
+
+    def __init__(self, now: float) -> None:
+        self.left = float(BURST)
+        self.at = now
+        self.held_back = 0
+
+    def passes(self, now: float) -> bool:
+        self.left = min(BURST, self.left + (now - self.at) * PER_SECOND)
+        self.at = now
+        if self.left < 1:
+            self.held_back += 1
+            return False
+        self.left -= 1
+        return True
+
+
+def _write(level: str, record: Mapping[str, Any]) -> None:
+    rest = {key: value for key, value in record.items() if key != "event"}
+    getattr(_log, level)(record["event"], **rest)
