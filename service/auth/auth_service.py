@@ -59,7 +59,7 @@ class AuthService:
         self._timeout = within(timeout)
         self._allow_no_id = allow_no_id
         self._cache = cache
-        self._flights: Flights[Question, Principal] = Flights(self._ask)
+        self._flights: Flights[Question, Principal | Refused] = Flights(self._ask)
 
     async def verify(self, question: Question) -> Principal:
         """The caller that the auth service names: a tenant, never an operator.
@@ -71,26 +71,22 @@ class AuthService:
             JwtSigningFailed: the question could not be signed.
         """
         remembered = self._cache.get(question) if self._cache is not None else None
-        if isinstance(remembered, Refused):
-            raise CredentialRejected("the auth service refused it a moment ago")
-        return remembered or await self._verdict(question)
+        verdict = remembered or await self._verdict(question)
+        if isinstance(verdict, Refused):
+            raise CredentialRejected("the auth service refused it")
+        return verdict
 
-    async def _verdict(self, question: Question) -> Principal:
+    async def _verdict(self, question: Question) -> Principal | Refused:
         try:
-            principal = await self._flights.join(question)
-        except CredentialRejected:
-            self._remember(question, REFUSED)
-            raise
+            verdict = await self._flights.join(question)
         except FlightFailed as error:
             raise AuthServiceUnavailable("the call was cancelled") from error
-        self._remember(question, principal)
-        return principal
-
-    def _remember(self, question: Question, verdict: Principal | Refused) -> None:
         if self._cache is not None:
             self._cache.put(question, verdict)
+        return verdict
 
-    async def _ask(self, question: Question) -> Principal:
+    async def _ask(self, question: Question) -> Principal | Refused:
+        """The verdict, if there is one; any other answer that grants nothing is an error, and not kept."""
         jwt = self._signer.sign(question.auth_data())
         try:
             async with self._session.post(
@@ -103,6 +99,8 @@ class AuthService:
                 match answer.status:
                     case 200:
                         return self._principal_in(await _read(answer))
+                    case 401 | 403:
+                        return REFUSED
                     case status if 400 <= status < 500:
                         raise CredentialRejected(f"the auth service answered {status}")
                     case status:
