@@ -5,8 +5,6 @@ after: `service.auth.signing` signs the question, and the auth service answers i
 """
 
 import json
-import ssl
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -16,6 +14,7 @@ from service.auth.question import Question
 from service.auth.signing import Signer
 from service.auth.unambiguous_json import members_once
 from service.auth.verdict_cache import REFUSED, Refused, VerdictCache
+from service.certificates import Certificates
 from service.errors import (
     AuthServiceFailed,
     AuthServiceTimedOut,
@@ -23,7 +22,7 @@ from service.errors import (
     CredentialRejected,
 )
 from service.flights import FlightFailed, Flights
-from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
+from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, trusting, within
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MOST_CONNECTIONS: Final = 64
@@ -121,14 +120,13 @@ class AuthService:
         return Tenant(TenantId(tenant_id))
 
 
-def open_questions(ca_file: Path | None) -> aiohttp.ClientSession:
+def open_questions(ca: Certificates | None) -> aiohttp.ClientSession:
     """A session for questions: reused connections, certificates checked.
 
     Args:
-        ca_file: whom to trust instead of the system's authorities.
+        ca: whom to trust instead of the system's authorities.
     """
-    context = ssl.create_default_context(cafile=ca_file)
-    return open_session(aiohttp.TCPConnector(limit=MOST_CONNECTIONS, ssl=context))
+    return open_session(aiohttp.TCPConnector(limit=MOST_CONNECTIONS, ssl=trusting(ca)))
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

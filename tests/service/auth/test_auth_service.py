@@ -17,6 +17,7 @@ from service.auth.principal import Anonymous, Principal, Tenant, TenantId
 from service.auth.question import Question
 from service.auth.signing import Signer
 from service.auth.verdict_cache import VerdictCache
+from service.certificates import read_certificates
 from service.errors import (
     AuthServiceFailed,
     AuthServiceTimedOut,
@@ -300,7 +301,7 @@ async def test_an_auth_service_whose_certificate_is_not_good_is_asked_nothing(
     authority = Authority(tmp_path)
     async with (
         AuthServiceDouble(KEY, {"good": "acme"}, tls=made(authority, tmp_path).server_context()) as double,
-        open_questions(authority.file if own_ca else None) as session,
+        open_questions(read_certificates(authority.pem) if own_ca else None) as session,
     ):
         with pytest.raises(AuthServiceUnavailable):
             await asking(double, session).verify(QUESTION)
@@ -311,6 +312,6 @@ async def test_an_own_authority_vouches_for_the_auth_service(tmp_path: Path) -> 
     authority = Authority(tmp_path)
     async with (
         AuthServiceDouble(KEY, {"good": "acme"}, tls=authority.issue("auth").server_context()) as double,
-        open_questions(authority.file) as session,
+        open_questions(read_certificates(authority.pem)) as session,
     ):
         assert await asking(double, session).verify(QUESTION) == ACME
