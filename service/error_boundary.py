@@ -22,6 +22,7 @@ from grpc import StatusCode
 from grpc_status import rpc_status
 
 from service import errors
+from service.failure_record import failure_record
 from service.request_id import REQUEST_ID, REQUEST_ID_KEY, RequestIds
 from service.rpc_types import Behaviour, Context, Continuation, Handler, StreamBehaviour
 from service.wrapped_handlers import WrappedHandlers
@@ -223,13 +224,11 @@ def _status(code: StatusCode, reason: ErrorReason.ValueType, text: str, retry_se
 def _log_failure(method: str, code: StatusCode, known: errors.DomainError, error: BaseException) -> None:
     if code not in _FAULTS:
         return
-    unexpected = isinstance(known, errors.Unexpected)
     _log.error(
         "rpc failed",
         rpc=method,
         code=code.name,
         reason=ErrorReason.Name(known.reason),
-        detail=str(error),
         request_id=REQUEST_ID.get(),
-        exc_info=error if unexpected else None,
+        **failure_record(error, foreseen=known is error),
     )
