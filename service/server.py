@@ -117,7 +117,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         running = running_server(settings, metrics, health)
         server, _, take_up, relay = await stack.enter_async_context(running)
         reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
-        reloading = asyncio.create_task(reloader.run(files.changes()))
+        reloading = asyncio.create_task(reloader.run(files.changes(reloader.hangs)))
         _log.info(
             "serving",
             address=settings.grpc_listen,
