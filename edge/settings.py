@@ -249,7 +249,7 @@ class EdgeSettings(LimitSettings):
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
-        """The settings in these variables; an empty one counts as unset, unless it is to name a file.
+        """The settings in these variables; an empty one counts as unset, unless it is about TLS.
 
         Names that are not the edge's are ignored, unless they are nearly so.
 
@@ -314,6 +314,10 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
         grpc = "TENANTROOMS_GRPC_"
         alike = [our for our in ours if our.startswith(grpc) or not spelt.startswith(grpc)]
         near = difflib.get_close_matches(spelt, alike, n=1, cutoff=0.6 if surely_ours else 0.9)
+        # Ignored, what is about TLS would leave the way to the service less safe than was meant.
+        own = spelt.replace(grpc, f"{PREFIX}GRPC_", 1)
+        if spelt.startswith(grpc) and own in names:
+            near = [own]
         if near:
             yield f"{name}: no such setting; did you mean {near[0]}?"
         elif surely_ours:
@@ -321,9 +325,9 @@ def _misspelt(environment: Mapping[str, str], names: list[str]) -> Iterator[str]
 
 
 def _empty(environment: Mapping[str, str], names: list[str]) -> Iterator[str]:
-    # Without its file of certificates the edge would be less safe than was meant.
+    # Without its file of certificates, or without TLS, the edge would be less safe than was meant.
     for name in names:
-        if name.endswith("_FILE") and environment.get(name) == "":
+        if name.endswith(("_FILE", "_GRPC_TLS")) and environment.get(name) == "":
             yield f"{name}: is empty; give it a value, or unset it"
 
 

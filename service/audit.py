@@ -29,7 +29,7 @@ class AuditLog(Protocol):
     """Where records go: `service.audit_log`."""
 
     async def write(self, record: Mapping[str, str]) -> None:
-        """Writes this record; raises when that is not certain."""
+        """Writes this record, even if its caller leaves meanwhile; raises when that is not certain."""
         ...
 
     def write_unawaited(self, record: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ import structlog
 from service.start_errors import AuditLogUnusable
 
 WRITE_SECONDS: Final = 5.0
-"""How long a record may take to be written."""
+"""How long a caller waits for its record to be written."""
 MOST_WAITING: Final = 1_000
 """Records that may wait to be written; beyond that, reads are refused at once."""
 
@@ -43,7 +43,7 @@ class AuditLog:
     Args:
         handler: writes a line, and raises when it cannot.
         on_record: told of each record whether it was written.
-        seconds: how long one may take.
+        seconds: how long a caller waits for one.
     """
 
     def __init__(
@@ -60,13 +60,22 @@ class AuditLog:
         self._lock = Lock()
 
     async def write(self, record: Record) -> None:
-        """Writes this record, and returns when the system has it.
+        """Writes this record, and returns when the system has it. A caller that leaves does not stop that.
 
         Raises:
-            NotRecorded: it could not be written, or takes too long; then it may still be written later.
+            NotRecorded: it could not be written, or takes too long. One that was not begun by then never
+                will be; one that was may still be completed.
         """
         try:
-            await asyncio.wait_for(asyncio.wrap_future(self._submit(record)), self._seconds)
+            writing = self._submit(record)
+            written = asyncio.wrap_future(writing)
+            written.add_done_callback(_seen)
+            # Unlike wait_for, this leaves it be when the caller is cancelled.
+            await asyncio.wait([written], timeout=self._seconds)
+            if not written.done():
+                writing.cancel()
+                raise TimeoutError(f"not written within {self._seconds} s")
+            written.result()
         except (OSError, ValueError) as error:  # among them TimeoutError, and that the file was closed
             raise NotRecorded("an operator's read could not be recorded, so it is refused") from error
 
@@ -147,6 +156,12 @@ class _FileHandler(WatchedFileHandler):
             with suppress(OSError):
                 stream.close()
         _raise_current()
+
+
+def _seen(written: "asyncio.Future[None]") -> None:
+    """Takes note of how it ended: `AuditLog` tells it, also when nobody waits any more."""
+    if not written.cancelled():
+        written.exception()
 
 
 def _raise_current() -> NoReturn:

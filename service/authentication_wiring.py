@@ -16,6 +16,7 @@ from service.auth.refusal_log import RefusalLog
 from service.auth.signing import Signer
 from service.auth.verdict_cache import VerdictCache
 from service.settings import Settings
+from service.upstream_http import Trust, trusting
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,12 @@ class Lasting:
     Attributes:
         fetched_keys: the identity provider's, which stay fresh by themselves. Opened anew they would be
             unknown until the provider has answered. None when they are not fetched.
+        keys_trust: how the provider's certificate is checked.
         refusals: counts on from reload to reload.
     """
 
     fetched_keys: KeySet | None
+    keys_trust: Trust
     refusals: RefusalLog
 
 
@@ -42,18 +45,19 @@ async def open_lasting(
         settings: those in force at first.
         on_fetch: told of each fetch of the keys whether it gave usable ones.
     """
+    trust = Trust(trusting(settings.oidc_ca))
     with closing(RefusalLog()) as refusals:
         if settings.oidc_jwks_url is None:
-            yield Lasting(None, refusals)
+            yield Lasting(None, trust, refusals)
             return
         async with open_key_set(
             settings.oidc_jwks_url,
-            settings.oidc_ca_file,
+            trust,
             settings.oidc_algorithms,
             settings.oidc_max_stale,
             on_fetch,
         ) as keys:
-            yield Lasting(keys, refusals)
+            yield Lasting(keys, trust, refusals)
 
 
 @asynccontextmanager
@@ -75,7 +79,7 @@ async def open_authenticator(
         auth_service = None
         asked = settings.auth_service_after_api_secrets or not settings.api_secrets
         if settings.auth_service_url and settings.auth_signing_key and asked:
-            session = await stack.enter_async_context(open_questions(settings.auth_service_ca_file))
+            session = await stack.enter_async_context(open_questions(settings.auth_service_ca))
             keeps = settings.auth_service_cache_seconds
             auth_service = AuthService(
                 session,

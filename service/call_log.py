@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import structlog
 
+from service.failure_record import failure_record
+
 BURST: Final = 20
 PER_SECOND: Final = 10.0
 """So many records of failed calls with one code and reason are written at once, and then each second."""
@@ -66,8 +68,8 @@ class CallLog:
             level = "warning" if code in _WARNINGS else "info"
             self._quick(level, {"event": "rpc refused" if reason else "rpc ended", **record})
             return
-        unexpected = reason == "UNEXPECTED"
-        _log.error("rpc failed", **record, detail=str(error), exc_info=error if unexpected else None)
+        told = failure_record(error, foreseen=reason != "UNEXPECTED") if error is not None else {}
+        _log.error("rpc failed", **record, **told)
 
 
 class _Flood:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from prometheus_client import CollectorRegistry, start_http_server
 
 from service.health_pages import KnownHealth, with_health_pages
-from service.settings.observability import HostPort
+from service.host_port import HostPort
 from service.start_errors import AddressInUse
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 import structlog
 
+from service.file_reads import HANGS_AFTER_SECONDS, read_aside
 from service.settings import Settings, SettingsError
 
 _log = structlog.get_logger(__name__)
@@ -24,11 +25,12 @@ class Reloader:
     Args:
         load: reads them, from the environment as it was at start and from its files as they are now.
         take_up: puts them into effect, wholly; when it raises, everything is as before.
-        on_reload: told of each change whether it was taken up.
+        on_reload: told of each change whether it was taken up, and of each read that hangs.
+        hangs_after: seconds after which a read is said to hang.
 
     Attributes:
         reloads: how often new settings were taken up.
-        failures: how often new settings were refused and the old ones stayed.
+        failures: how often new settings were refused and the old ones stayed, or a read hung.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class Reloader:
         load: Callable[[], Settings],
         take_up: Callable[[Settings], Awaitable[None]],
         on_reload: Callable[[bool], None] = lambda _: None,
+        hangs_after: float = HANGS_AFTER_SECONDS,
     ) -> None:
         self._load = load
+        self._hangs_after = hangs_after
         self._take_up = take_up
         self._on_reload = on_reload
         self.reloads = 0
@@ -60,8 +64,8 @@ class Reloader:
     async def reload(self) -> bool:
         """Reads the settings and puts them into effect; says whether that went well."""
         try:
-            # In a thread: a file may be on a disk that hangs, and a large list takes a moment to read.
-            settings = await asyncio.to_thread(self._load)
+            # Aside: a file may be on a disk that hangs, and a large list takes a moment to read.
+            settings = await read_aside(self._load, self.hangs, self._hangs_after)
             await self._take_up(settings)
         except SettingsError as error:
             self._refused(error.problems)
@@ -73,6 +77,16 @@ class Reloader:
             _log.info("changed files were taken up", reloads=self.reloads)
             return True
         return False
+
+    def hangs(self) -> None:
+        """Tells that a file takes too long to be read; nothing is taken up until that ends."""
+        self.failures += 1
+        self._on_reload(False)
+        _log.error(
+            "reading a file hangs, changes are not taken up until it ends",
+            seconds=self._hangs_after,
+            failures=self.failures,
+        )
 
     def _refused(self, problems: list[str]) -> None:
         self.failures += 1

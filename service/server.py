@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import signal
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from service.authentication_wiring import longest_use_seconds, open_authenticato
 from service.call_log import CallLog
 from service.call_metrics import CallMetrics
 from service.call_watch import CallWatch
+from service.certificates import Certificates
 from service.directory import Directory, UnconfiguredDirectory
 from service.error_boundary import OUTCOMES, ErrorBoundary
 from service.even_answers import EvenAnswers
@@ -124,7 +126,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         running = running_server(settings, metrics, health, log)
         server, _, take_up, relay = await stack.enter_async_context(running)
         reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
-        reloading = asyncio.create_task(reloader.run(files.changes()))
+        reloading = asyncio.create_task(reloader.run(files.changes(reloader.hangs)))
         _log.info(
             "serving",
             address=settings.grpc_listen,
@@ -213,14 +215,15 @@ async def _serving(
             if new.livekit_configured != settings.livekit_configured:
                 raise SettingsError(["LIVEKIT_API_KEY has come or gone, which takes a restart"])
             new.check_dates(in_use, dt.datetime.now(dt.UTC))
-            livekit_changed = new.livekit_ca != in_use.livekit_ca
-            livekit_trust = trusting(new.livekit_ca) if livekit_changed else trust.context
+            livekit_trust = _context(trust, in_use.livekit_ca, new.livekit_ca)
+            keys_trust = _context(lasting.keys_trust, in_use.oidc_ca, new.oidc_ca)
             authenticator = await open_for(new)
             # From here on nothing waits and nothing fails: no call sees one of them without the others.
             in_use = new
             authentication.authenticator = authenticator
             tokens.sign_with(*new.livekit_key)
             trust.context = livekit_trust
+            lasting.keys_trust.context = keys_trust
             if tls is not None and new.grpc_certificates is not None:
                 tls.show(new.grpc_certificates)
 
@@ -261,6 +264,11 @@ async def _serving(
         finally:
             asking.cancel()
             await server.stop(None)
+
+
+def _context(trust: Trust, before: Certificates | None, now: Certificates | None) -> ssl.SSLContext:
+    """What checks connections from now on; the same one for the same authorities, so that they stay open."""
+    return trust.context if now == before else trusting(now)
 
 
 def _longest_call_seconds(settings: Settings) -> float:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from service.file_reads import HANGS_AFTER_SECONDS, read_aside
+
 INTERVAL_SECONDS: Final = 1.0
 MOST_UNQUIET_LOOKS: Final = 3
 """So many looks in a row may find something new before that is told, as it may never end."""
@@ -47,44 +49,61 @@ class WatchedFiles:
     Args:
         paths: the files; they need not exist.
         pause: waits for so many seconds.
+        hangs_after: seconds after which a look is said to hang.
     """
 
     def __init__(
-        self, paths: Iterable[Path], pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        paths: Iterable[Path],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        hangs_after: float = HANGS_AFTER_SECONDS,
     ) -> None:
         self._pause = pause
+        self._hangs_after = hangs_after
         self._seen = {path: _look(path, None) for path in sorted(set(paths))}
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self, on_hang: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """Yields once the files have changed and then stayed as they are for a second; without an end.
 
         So a file that is written in several steps is told of once. Several changes may be told as one. A file
         that is written while the consumer is busy is told of afterwards, even if its content is then the same
         again: the consumer may have read what was there in between.
+
+        Args:
+            on_hang: called when looking at the files takes too long. That it has ended is told as a change.
         """
+        hung = False
+
+        def heard() -> None:
+            nonlocal hung
+            hung = True
+            on_hang()
+
         while True:
+            hung = False
             # The consumer has read the files since the last look; before the first one, who made this has.
-            before = await self._look_again()
+            before = await self._look_again(heard)
             changed = any(seen.written_since(before[path]) for path, seen in self._seen.items())
-            while not changed:
-                changed = await self._changed_meanwhile()
+            # What was said to hang is to be heard of again when it does not.
+            while not changed and not hung:
+                changed = await self._changed_meanwhile(heard)
             for _ in range(MOST_UNQUIET_LOOKS - 1):
-                if not await self._changed_meanwhile():
+                if not await self._changed_meanwhile(heard):
                     break
             yield
 
-    async def _changed_meanwhile(self) -> bool:
+    async def _changed_meanwhile(self, on_hang: Callable[[], None]) -> bool:
         """Whether any content is another after a pause."""
         await self._pause(INTERVAL_SECONDS)
-        before = await self._look_again()
+        before = await self._look_again(on_hang)
         return any(seen.digest != before[path].digest for path, seen in self._seen.items())
 
-    async def _look_again(self) -> dict[Path, _Seen]:
+    async def _look_again(self, on_hang: Callable[[], None]) -> dict[Path, _Seen]:
         """Looks at all files, and gives what was seen before."""
         before = self._seen
         # Reading may hang on a network file system: other calls go on meanwhile.
-        self._seen = await asyncio.to_thread(
-            lambda: {path: _look(path, seen) for path, seen in before.items()}
+        self._seen = await read_aside(
+            lambda: {path: _look(path, seen) for path, seen in before.items()}, on_hang, self._hangs_after
         )
         return before
 

@@ -83,6 +83,17 @@ def test_data_flows_one_way() -> None:
         assert used.isdisjoint(above), name
 
 
+# Those that start, wire and reload. All others are handed what they need.
+KNOW_SETTINGS = {"__main__", "server", "authentication_wiring", "reloading"}
+
+
+@pytest.mark.parametrize("module", SERVICE, ids=named)
+def test_who_starts_and_wires_knows_the_settings_and_nobody_else(module: Path) -> None:
+    if module.stem in KNOW_SETTINGS or module.parent.name == "settings":
+        return
+    assert not [name for name in imports(module) if name.startswith("service.settings")]
+
+
 def environment_readers(module: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         match node:

@@ -5,9 +5,7 @@ after: `service.auth.signing` signs the question, and the auth service answers i
 """
 
 import json
-import ssl
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -17,6 +15,7 @@ from service.auth.question import Question
 from service.auth.signing import Signer
 from service.auth.unambiguous_json import members_once
 from service.auth.verdict_cache import REFUSED, Refused, VerdictCache
+from service.certificates import Certificates
 from service.errors import (
     AuthServiceFailed,
     AuthServiceTimedOut,
@@ -24,7 +23,7 @@ from service.errors import (
     CredentialRejected,
 )
 from service.flights import FlightFailed, Flights
-from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
+from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, trusting, within
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MOST_CONNECTIONS: Final = 64
@@ -86,7 +85,7 @@ class AuthService:
         self._allow_no_id = allow_no_id
         self._cache = cache
         self._watch = watch or _Unwatched()
-        self._flights: Flights[Question, Principal] = Flights(self._ask)
+        self._flights: Flights[Question, Principal | Refused] = Flights(self._ask)
 
     async def verify(self, question: Question) -> Principal:
         """The caller that the auth service names: a tenant, never an operator.
@@ -98,31 +97,27 @@ class AuthService:
             JwtSigningFailed: the question could not be signed.
         """
         remembered = self._cache.get(question) if self._cache is not None else None
-        if isinstance(remembered, Refused):
-            raise CredentialRejected("the auth service refused it a moment ago")
-        return remembered or await self._verdict(question)
+        verdict = remembered or await self._verdict(question)
+        if isinstance(verdict, Refused):
+            raise CredentialRejected("the auth service refused it")
+        return verdict
 
-    async def _verdict(self, question: Question) -> Principal:
+    async def _verdict(self, question: Question) -> Principal | Refused:
         try:
             with self._watch.waits(_NAME):
-                principal = await self._flights.join(question)
-        except CredentialRejected:
-            self._remember(question, REFUSED)
-            raise
+                verdict = await self._flights.join(question)
         except FlightFailed as error:
             raise AuthServiceUnavailable("the call was cancelled") from error
-        self._remember(question, principal)
-        return principal
-
-    def _remember(self, question: Question, verdict: Principal | Refused) -> None:
         if self._cache is not None:
             self._cache.put(question, verdict)
+        return verdict
 
-    async def _ask(self, question: Question) -> Principal:
+    async def _ask(self, question: Question) -> Principal | Refused:
         with self._watch.asks(_NAME):
             return await self._asked(question)
 
-    async def _asked(self, question: Question) -> Principal:
+    async def _asked(self, question: Question) -> Principal | Refused:
+        """The verdict, if there is one; any other answer that grants nothing is an error, and not kept."""
         jwt = self._signer.sign(question.auth_data())
         try:
             async with self._session.post(
@@ -135,6 +130,8 @@ class AuthService:
                 match answer.status:
                     case 200:
                         return self._principal_in(await _read(answer))
+                    case 401 | 403:
+                        return REFUSED
                     case status if 400 <= status < 500:
                         raise CredentialRejected(f"the auth service answered {status}")
                     case status:
@@ -155,14 +152,13 @@ class AuthService:
         return Tenant(TenantId(tenant_id))
 
 
-def open_questions(ca_file: Path | None) -> aiohttp.ClientSession:
+def open_questions(ca: Certificates | None) -> aiohttp.ClientSession:
     """A session for questions: reused connections, certificates checked.
 
     Args:
-        ca_file: whom to trust instead of the system's authorities.
+        ca: whom to trust instead of the system's authorities.
     """
-    context = ssl.create_default_context(cafile=ca_file)
-    return open_session(aiohttp.TCPConnector(limit=MOST_CONNECTIONS, ssl=context))
+    return open_session(aiohttp.TCPConnector(limit=MOST_CONNECTIONS, ssl=trusting(ca)))
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -13,7 +13,6 @@ import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -23,7 +22,7 @@ import structlog
 
 from service.auth.jwks import MAX_BYTES, Keys, KeySetUnusable, parse_keys
 from service.errors import AuthServiceUnavailable
-from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, within
+from service.upstream_http import AnswerEncoded, AnswerTooLarge, Trust, open_session, read_whole, within
 
 FETCH_SECONDS: Final = 5
 """The deadline of one fetch, from connecting to the last byte."""
@@ -152,7 +151,7 @@ class GivenKeySet:
 @asynccontextmanager
 async def open_key_set(
     url: str,
-    ca_file: Path | None,
+    trust: Trust,
     algorithms: Sequence[str],
     max_stale: float,
     on_fetch: Callable[[bool], None] = lambda _: None,
@@ -161,12 +160,12 @@ async def open_key_set(
 
     Args:
         url: of the key set, http or https.
-        ca_file: in PEM form; alone vouches for the server, in the place of the system's authorities.
+        trust: how the server's certificate is checked, if the address is https.
         algorithms: those that are allowed.
         max_stale: seconds after which keys that could not be fetched again are not used any more.
         on_fetch: told of each fetch whether it gave usable keys.
     """
-    keys = FetchedKeySet(lambda: fetch(url, ca_file), algorithms, max_stale, on_fetch=on_fetch)
+    keys = FetchedKeySet(lambda: fetch(url, trust.context), algorithms, max_stale, on_fetch=on_fetch)
     keeping_fresh = asyncio.create_task(keys.keep_fresh(), context=contextvars.Context())
     try:
         yield keys
@@ -176,19 +175,21 @@ async def open_key_set(
         await keys.close()
 
 
-async def fetch(url: str, ca_file: Path | None = None, seconds: float = FETCH_SECONDS) -> bytes:
+async def fetch(url: str, trusted: ssl.SSLContext | bool = True, seconds: float = FETCH_SECONDS) -> bytes:
     """The document at this address.
 
-    Each fetch has a connection of its own: they are rare, and a new CA file is taken up that way.
+    Each fetch has a connection of its own: they are rare, and other trust counts at once that way.
+
+    Args:
+        url: http or https.
+        trusted: checks the server's certificate; True for the system's authorities.
+        seconds: the deadline.
 
     Raises:
         KeySetUnusable: the answer is not 200, or encoded, or over the size limit.
         aiohttp.ClientError, OSError: it could not be reached, or not be trusted, or broke off.
         TimeoutError: it took too long.
     """
-    trusted: ssl.SSLContext | bool = True
-    if ca_file is not None:
-        trusted = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
     async with (
         open_session(aiohttp.TCPConnector(ssl=trusted)) as session,
         session.get(

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from service.errors import RequestMalformed
+from service.errors import CredentialRejected, RequestMalformed
 from service.metadata import Metadata
 
 FORWARDED_HEADERS_KEY: Final = "tenantrooms-forwarded-headers-bin"
@@ -23,6 +23,12 @@ FORWARDED_HEADERS_KEY: Final = "tenantrooms-forwarded-headers-bin"
 
 Whoever calls over gRPC could send the same; a header is the caller's own word either way.
 """
+
+MOST_NAME_BYTES: Final = 256
+"""So much of a room's name is in a question. No room has a longer one, but whoever asks for one is
+authenticated first, and must not blow up what an auth service is sent before it is."""
+MOST_HEADER_CHARACTERS: Final = 32 * 1024
+"""Names and values together: what the edge lets through by default."""
 
 _KEPT_BACK: Final = frozenset(
     {"authorization", "cookie", "x-api-key", "proxy-authorization", "host", "x-real-ip"}
@@ -36,7 +42,7 @@ _REST_ROUTES: Final[Mapping[str, Callable[[Any], tuple[str, str]]]] = {
     "/tenantrooms.v1.TenantRooms/ListRooms": lambda _request: ("GET", "/livekit/rooms"),
     "/tenantrooms.v1.TenantRooms/GetRoom": lambda request: (
         "GET",
-        f"/livekit/rooms/{quote(request.room_name, safe='')}",
+        f"/livekit/rooms/{quote(_asked_name(request.room_name), safe='')}",
     ),
 }
 
@@ -71,6 +77,8 @@ def question_of(rpc: str, request: Any, metadata: Metadata, token: str) -> Quest
         token: the Bearer token in it.
 
     Raises:
+        RequestMalformed: the edge's headers are no JSON.
+        CredentialRejected: there are more headers than a question may have.
         KeyError: the rpc has no REST route; `service.authentication` names those that do.
     """
     method, path = _REST_ROUTES[rpc](request)
@@ -88,7 +96,14 @@ def _headers_in(metadata: Metadata) -> tuple[tuple[str, str], ...]:
             continue
         if not read_as.startswith(_KEPT_BACK_PREFIXES):
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if sum(len(name) + len(value) for name, value in headers.items()) > MOST_HEADER_CHARACTERS:
+        raise CredentialRejected("the request has more headers than the auth service is asked with")
     return tuple(sorted(headers.items()))
+
+
+def _asked_name(name: str) -> str:
+    """The name, or as many whole characters at its beginning as there is room for."""
+    return name.encode()[:MOST_NAME_BYTES].decode(errors="ignore")
 
 
 def _caller_headers(metadata: Metadata) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ Step before: `service.settings` has the text. Step after: `service.auth.api_secr
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,6 +16,9 @@ from service.auth.bearer import MAX_TOKEN_CHARACTERS, is_token
 from service.auth.generated_secrets import is_digest, looks_like_digest
 from service.auth.principal import is_tenant_id
 from service.auth.unambiguous_json import NameTwice, members_once
+
+SHORTEST_SAFE_SECRET: Final = 32
+"""In characters. What is shorter is a word more often than it is random, and nothing slows guessing down."""
 
 
 class _Entry(BaseModel):
@@ -49,6 +52,11 @@ def check_secret(secret: str) -> None:
         raise ValueError(f"is not a secret of at most {MAX_TOKEN_CHARACTERS} visible ASCII characters")
     if looks_like_digest(secret) and not is_digest(secret):
         raise ValueError("is not a digest: sha256: and 64 lower-case hexadecimal digits")
+
+
+def is_short(entry: ApiSecret) -> bool:
+    """Whether this secret may be found by guessing; of a digest the secret is always a long one."""
+    return not is_digest(entry.secret) and len(entry.secret) < SHORTEST_SAFE_SECRET
 
 
 def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:

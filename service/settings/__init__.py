@@ -105,7 +105,12 @@ class Settings(
         Raises:
             SettingsError: one is not.
         """
-        problems = [*self.listener_out_of_date(before, now), *self.livekit_out_of_date(before, now)]
+        problems = [
+            *self.listener_out_of_date(before, now),
+            *self.livekit_out_of_date(before, now),
+            *self.auth_service_out_of_date(before, now),
+            *self.oidc_out_of_date(before, now),
+        ]
         if problems:
             raise SettingsError(problems)
 

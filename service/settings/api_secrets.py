@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from service.auth.api_secrets import ApiSecret
 from service.auth.principal import TenantId
-from service.auth.secret_list import parse_secret_list
+from service.auth.secret_list import SHORTEST_SAFE_SECRET, is_short, parse_secret_list
 from service.auth.tenants_file import read_tenants_file
 from service.settings.values import ApiSecretId, ApiSecretText
 
@@ -47,6 +47,11 @@ class ApiSecretSettings(BaseModel):
                 yield "AUTH_API_SECRETS_JSON is set, so AUTH_API_SECRET is ignored"
             if self.tenants:
                 yield "TENANTROOMS_TENANTS_FILE is set, so AUTH_API_SECRET is ignored"
+        if short := sum(map(is_short, self.api_secrets)):
+            yield (
+                f"{short} of {len(self.api_secrets)} API secrets can be guessed, as they are shorter than "
+                f"{SHORTEST_SAFE_SECRET} characters: python -m service.new_secret makes better ones"
+            )
 
 
 def api_secret_contradictions(values: Mapping[str, str]) -> Iterator[str]:

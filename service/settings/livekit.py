@@ -1,14 +1,12 @@
 """Owns the settings of the way to LiveKit."""
 
 import datetime as dt
-import ssl
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 
-from service.certificates import Certificates, read_certificates
-from service.settings.values import is_plain_and_remote, read_file, split_url
+from service.settings.values import Authorities, authorities_out_of_date, is_plain_and_remote, split_url
 
 _CA_FILE: Final = "TENANTROOMS_LIVEKIT_CA_FILE"
 _SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
@@ -26,15 +24,6 @@ def _key(value: str) -> SecretStr:
     return SecretStr(value)
 
 
-def _ca(value: str) -> Certificates:
-    certificates = read_certificates(read_file(value))
-    try:
-        ssl.create_default_context(cadata=certificates.pem.decode("ascii"))
-    except ssl.SSLError:
-        raise ValueError("names a file with a certificate that cannot be used") from None
-    return certificates
-
-
 class LiveKitSettings(BaseModel):
     """Where LiveKit is, with which key it is asked, and how long and large an answer may be."""
 
@@ -47,7 +36,7 @@ class LiveKitSettings(BaseModel):
     livekit_api_secret: Annotated[SecretStr, BeforeValidator(_key)] = Field(
         SecretStr(""), alias="LIVEKIT_API_SECRET"
     )
-    livekit_ca: Annotated[Certificates | None, BeforeValidator(_ca)] = Field(None, alias=_CA_FILE)
+    livekit_ca: Authorities | None = Field(None, alias=_CA_FILE)
     livekit_timeout_seconds: float = Field(3, alias="TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS", gt=0, le=300)
     livekit_max_response_bytes: int = Field(
         # A cap that one room's metadata can reach would tell a large foreign room from an absent one.
@@ -78,8 +67,8 @@ class LiveKitSettings(BaseModel):
 
     def livekit_out_of_date(self, before: "LiveKitSettings | None", now: dt.datetime) -> Iterator[str]:
         """Certificates that are not valid now. Those that were in use before are not looked at."""
-        if self.livekit_ca is not None and (before is None or self.livekit_ca != before.livekit_ca):
-            yield from (f"{_CA_FILE} {problem}" for problem in self.livekit_ca.trust_problems(now))
+        before_ca = before.livekit_ca if before is not None else None
+        yield from authorities_out_of_date(now, _CA_FILE, self.livekit_ca, before_ca)
 
 
 def livekit_contradictions(values: Mapping[str, str]) -> Iterator[str]:

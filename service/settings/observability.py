@@ -3,30 +3,12 @@
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from service.host_port import HostPort, read_host_port
 from service.logs import LogLevel
-
-_HOST_PORT: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})")
-
-
-class HostPort(NamedTuple):
-    """An address to listen on; the host without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _host_port(value: str) -> HostPort:
-    parts = _HOST_PORT.fullmatch(value)
-    if parts is None or int(parts["port"]) > 65535:
-        raise ValueError("is not host:port, an IPv6 host in brackets")
-    return HostPort(parts["ipv6"] or parts["host"], int(parts["port"]))
 
 
 def _path(value: str) -> Path:
@@ -48,7 +30,7 @@ def _endpoint(value: str | None) -> str | None:
 class ObservabilitySettings(BaseModel):
     """What is logged, where metrics can be read and traces go, and where reads by operators are recorded."""
 
-    metrics_listen: Annotated[HostPort | None, BeforeValidator(_host_port)] = Field(
+    metrics_listen: Annotated[HostPort | None, BeforeValidator(read_host_port)] = Field(
         None, alias="TENANTROOMS_METRICS_LISTEN"
     )
     metrics_tenants: int = Field(0, alias="TENANTROOMS_METRICS_TENANTS", ge=0, le=10_000)

@@ -1,5 +1,6 @@
 """Owns the settings of the identity provider, whose JWTs are accepted as credentials."""
 
+import datetime as dt
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from service.auth.claims import ClaimPath, TokenRules, parse_path
 from service.auth.jwks import ALGORITHMS, Keys, parse_keys, read_file
-from service.settings.values import WORDS, CaFile, Flag, is_plain_and_remote, split_url
+from service.settings.values import (
+    WORDS,
+    Authorities,
+    Flag,
+    authorities_out_of_date,
+    is_plain_and_remote,
+    split_url,
+)
 
 _PREFIX: Final = "TENANTROOMS_OIDC_"
 # The keys are fetched every five minutes: a shorter time would end before one failed fetch is made good.
@@ -76,7 +84,7 @@ class OidcSettings(BaseModel):
     oidc_jwks_max_stale_seconds: Annotated[float, AfterValidator(_max_stale)] = Field(
         86_400, alias="TENANTROOMS_OIDC_JWKS_MAX_STALE_SECONDS"
     )
-    oidc_ca_file: CaFile | None = Field(None, alias="TENANTROOMS_OIDC_CA_FILE")
+    oidc_ca: Authorities | None = Field(None, alias="TENANTROOMS_OIDC_CA_FILE")
     oidc_allow_http: Flag = Field(False, alias="TENANTROOMS_OIDC_ALLOW_HTTP")
     oidc_tenant_claim: Annotated[ClaimPath | None, BeforeValidator(parse_path)] = Field(
         None, alias="TENANTROOMS_OIDC_TENANT_CLAIM"
@@ -108,6 +116,11 @@ class OidcSettings(BaseModel):
     def oidc_max_stale(self) -> float:
         """How many seconds old the fetched keys may get; infinity for any age."""
         return self.oidc_jwks_max_stale_seconds or math.inf
+
+    def oidc_out_of_date(self, before: "OidcSettings | None", now: dt.datetime) -> Iterator[str]:
+        """Certificates that are not valid now. Those that were in use before are not looked at."""
+        before_ca = before.oidc_ca if before is not None else None
+        yield from authorities_out_of_date(now, f"{_PREFIX}CA_FILE", self.oidc_ca, before_ca)
 
 
 def oidc_contradictions(values: Mapping[str, str]) -> Iterator[str]:

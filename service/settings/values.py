@@ -3,8 +3,10 @@
 Each raises a ValueError whose text never holds the value: it goes onto the screen of who starts the service.
 """
 
+import datetime as dt
 import ipaddress
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
@@ -13,6 +15,7 @@ from pydantic import BeforeValidator, SecretStr
 
 from service.auth.principal import TenantId, is_tenant_id
 from service.auth.secret_list import check_secret
+from service.certificates import Certificates, read_certificates
 
 WORDS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -94,16 +97,28 @@ def _api_secret(value: str) -> SecretStr:
     return SecretStr(value)
 
 
-def _ca_file(value: str) -> Path:
+def _authorities(value: str) -> Certificates:
+    certificates = read_certificates(read_file(value))
     try:
-        ssl.create_default_context(cafile=Path(value))  # a Path, as "" would mean the system's authorities
-    except (OSError, ValueError):
-        raise ValueError("names a file that cannot be read or holds no certificates in PEM form") from None
-    return Path(value)
+        ssl.create_default_context(cadata=certificates.pem.decode("ascii"))
+    except ssl.SSLError:
+        raise ValueError("names a file with a certificate that cannot be used") from None
+    return certificates
+
+
+def authorities_out_of_date(
+    now: dt.datetime, name: str, authorities: Certificates | None, before: Certificates | None
+) -> Iterator[str]:
+    """Why nobody could be vouched for now by the certificates of this setting.
+
+    Those that were in use before are not looked at.
+    """
+    if authorities is not None and authorities != before:
+        yield from (f"{name} {problem}" for problem in authorities.trust_problems(now))
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 ListenAddress = Annotated[str, BeforeValidator(_listen_address)]
 ApiSecretId = Annotated[TenantId, BeforeValidator(_tenant_id)]
 ApiSecretText = Annotated[SecretStr, BeforeValidator(_api_secret)]
-CaFile = Annotated[Path, BeforeValidator(_ca_file)]
+Authorities = Annotated[Certificates, BeforeValidator(_authorities)]

@@ -105,6 +105,12 @@ def test_an_empty_variable_that_is_to_name_a_file_is_refused() -> None:
     assert caught.value.problems == ["TENANTROOMS_EDGE_OWN_FILE: is empty; give it a value, or unset it"]
 
 
+def test_an_empty_word_on_tls_is_refused_and_not_taken_for_plain_text() -> None:
+    assert problems(TENANTROOMS_EDGE_GRPC_TLS="") == [
+        "TENANTROOMS_EDGE_GRPC_TLS: is empty; give it a value, or unset it"
+    ]
+
+
 def test_the_service_s_own_variables_are_not_the_edge_s_business() -> None:
     rows = [
         row
@@ -221,6 +227,10 @@ def test_all_problems_are_told_at_once() -> None:
         ("TENANTROOMS_EGDE_WORKERS", "TENANTROOMS_EDGE_WORKERS"),
         ("TENANTROOMS_EGDE_MAX_BODY_BYTES", "TENANTROOMS_EDGE_MAX_BODY_BYTES"),
         ("TENANTROOMS_CORS_ORIGINS", "TENANTROOMS_EDGE_CORS_ORIGINS"),
+        ("TENANTROOMS_GRPC_TLS", "TENANTROOMS_EDGE_GRPC_TLS"),
+        ("tenantrooms_grpc_tls", "TENANTROOMS_EDGE_GRPC_TLS"),
+        ("TENANTROOMS_GRPC_CA_FILE", "TENANTROOMS_EDGE_GRPC_CA_FILE"),
+        ("TENANTROOMS_GRPC_SERVER_NAME", "TENANTROOMS_EDGE_GRPC_SERVER_NAME"),
         ("tenantrooms_edge_workers", "TENANTROOMS_EDGE_WORKERS"),
         ("Tenantrooms_Egde_Workers", "TENANTROOMS_EDGE_WORKERS"),
     ],

@@ -90,6 +90,15 @@ async def test_the_auth_service_is_told_the_request(
     }
 
 
+async def test_a_name_that_no_room_can_have_is_judged_after_its_caller(
+    auth_service: AuthServiceDouble, callers: Callers
+) -> None:
+    for token, status in (("nobody's", 401), ("token-of-acme", 400)):
+        assert (await callers.rest_room("n" * 2000, token)).status == status
+    paths = {asked.auth_data["request_path"] for asked in auth_service.asked}
+    assert paths == {"/livekit/rooms/" + "n" * 256}
+
+
 @pytest.mark.parametrize(
     ("answered", "status", "code"),
     [

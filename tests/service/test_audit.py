@@ -47,11 +47,15 @@ class Log:
     def __init__(self) -> None:
         self.records: list[dict[str, str]] = []
         self.refuses = False
+        self.writing, self.written = asyncio.Event(), asyncio.Event()
+        self.written.set()
 
     async def write(self, record: Mapping[str, str]) -> None:
         if self.refuses:
             raise NotRecorded
         self.write_unawaited(record)
+        self.writing.set()
+        await self.written.wait()
 
     def write_unawaited(self, record: Mapping[str, str]) -> None:
         self.records.append(dict(record))
@@ -149,6 +153,22 @@ async def test_a_read_whose_caller_leaves_is_recorded(service: Service) -> None:
     await left.wait()
     await asyncio.wait([calling])
     assert [record["outcome"] for record in service.log.records] == ["cancelled"]
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(None, "answered"), (RoomNotFound(), "not_found")])
+async def test_a_read_whose_caller_leaves_while_its_record_is_written_has_that_one_record(
+    service: Service, error: Exception | None, outcome: str
+) -> None:
+    if error:
+        service.fails(error)
+    service.log.written.clear()
+    calling = asyncio.create_task(get_room(service.channel, "lobby", OPERATOR))
+    await service.log.writing.wait()
+    calling.cancel()
+    await asyncio.wait([calling])
+    service.log.written.set()
+    await get_room(service.channel, "lobby", OPERATOR)
+    assert [record["outcome"] for record in service.log.records] == [outcome] * 2
 
 
 @pytest.mark.parametrize("token", [ACME, None])

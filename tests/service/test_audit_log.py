@@ -107,12 +107,15 @@ class Stuck(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.fails = False
         self.reached = threading.Event()
         self.free = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.reached.set()
         self.free.wait()
+        if self.fails:
+            raise OSError("canary")
         self.lines.append(record.getMessage())
 
 
@@ -134,6 +137,37 @@ async def test_a_disk_that_hangs_holds_up_nobody_else_and_nobody_for_ever(stuck:
     await asyncio.to_thread(log.close)
     assert stuck.lines == ['{"number": "1"}']  # what was not begun yet is not written later
     assert told == [False, True]
+
+
+async def test_a_record_is_written_although_its_caller_leaves_while_it_waits(stuck: Stuck) -> None:
+    told: list[bool] = []
+    log = AuditLog(stuck, told.append)
+    writing = [asyncio.create_task(log.write({"number": str(number)})) for number in range(3)]
+    await asyncio.to_thread(stuck.reached.wait)
+    for task in writing:
+        task.cancel()
+    await asyncio.wait(writing)
+    assert [task.cancelled() for task in writing] == [True] * 3
+    assert told == []
+    stuck.free.set()
+    await asyncio.to_thread(log.close)
+    assert stuck.lines == [f'{{"number": "{number}"}}' for number in range(3)]
+    assert told == [True] * 3
+
+
+async def test_a_record_that_cannot_be_written_after_its_caller_left_is_told(stuck: Stuck) -> None:
+    told: list[bool] = []
+    stuck.fails = True
+    log = AuditLog(stuck, told.append)
+    writing = asyncio.create_task(log.write({}))
+    await asyncio.to_thread(stuck.reached.wait)
+    writing.cancel()
+    await asyncio.wait([writing])
+    stuck.free.set()
+    with capture_logs() as logs:
+        await asyncio.to_thread(log.close)
+    assert told == [False]
+    assert [entry["event"] for entry in logs] == ["the audit log could not be written"]
 
 
 async def test_only_so_many_records_wait(stuck: Stuck, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 
 from service.health import Health
+from service.host_port import HostPort
 from service.metrics import Metrics
 from service.metrics_listener import open_metrics_listener
-from service.settings.observability import HostPort
 from service.start_errors import AddressInUse
 
 

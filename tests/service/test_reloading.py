@@ -1,6 +1,7 @@
 """Reloading: new settings are taken up wholly or not at all, and what older ones needed is closed in time."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -143,6 +144,30 @@ async def test_a_file_that_changes_twice_while_it_is_read_is_in_use_as_it_is_in_
     assert [await taken_up.get(), await taken_up.get()] == ["between", "new"]
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_read_that_hangs_is_told_in_log_and_metric_and_taken_up_when_it_ends() -> None:
+    free, told, taken_up = threading.Event(), asyncio.Queue[bool](), list[Settings]()
+
+    def load_slowly() -> Settings:
+        free.wait()
+        return NEW
+
+    async def take_up(settings: Settings) -> None:
+        taken_up.append(settings)
+
+    reloader = Reloader(load_slowly, take_up, told.put_nowait, hangs_after=0.01)
+    with capture_logs() as logs:
+        reloading = asyncio.create_task(reloader.reload())
+        assert await told.get() is False
+        assert (reloader.failures, taken_up) == (1, [])
+        free.set()
+        assert await reloading is True
+    assert (await told.get(), taken_up) == (True, [NEW])
+    assert [record["event"] for record in logs] == [
+        "reading a file hangs, changes are not taken up until it ends",
+        "changed files were taken up",
+    ]
 
 
 # --- what older settings needed ----------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """The service wired up with TLS: to its callers, and to LiveKit, in front of the scripted one."""
 
+import asyncio
 import contextlib
 import datetime as dt
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,14 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from service.metrics import Metrics
 from service.server import RunningServer, running_server
 from service.settings import SettingsError, load
 from tests.service.grpc_calls import LIST_ROOMS, Outcome, bearer, call, get_room
 from tests.support.auth_service import AuthServiceDouble, p256_key, pem
 from tests.support.certificate_authority import DAY, Authority
 from tests.support.certificates import Certificate, self_signed
+from tests.support.identity_provider import AUDIENCE, ISSUER, IdentityProviderDouble, ec_key
 from tests.support.livekit_double import LiveKitDouble
 from tools.ports import free_tcp_port
 
@@ -254,3 +258,43 @@ async def test_an_own_authority_vouches_for_the_auth_service_and_is_replaced_whi
                 await server.take_up(load(environment))
                 assert (await listed(channel)).reason == reason
         assert len(double.asked) == 2
+
+
+async def test_the_authority_of_the_identity_provider_is_replaced_and_an_unusable_one_is_not_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    ended = Authority(tmp_path, "ended", ends=NOW - DAY)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(old.pem)
+    address, key = f"unix:{tmp_path}/s", ec_key("one")
+    seconds = int(time.time())
+    token = key.token(iat=seconds, exp=seconds + 240)
+    fetches: asyncio.Queue[bool] = asyncio.Queue()
+    metrics = Metrics()
+    monkeypatch.setattr(metrics, "key_set_fetched", fetches.put_nowait)
+    async with IdentityProviderDouble([key], tls=new.issue("idp").server_context()) as double:
+        environment = {
+            "TENANTROOMS_GRPC_LISTEN": address,
+            "AUTH_REQUIRED": "true",
+            "TENANTROOMS_OIDC_ISSUER": ISSUER,
+            "TENANTROOMS_OIDC_AUDIENCE": AUDIENCE,
+            "TENANTROOMS_OIDC_JWKS_URL": double.jwks_url,
+            "TENANTROOMS_OIDC_TENANT_CLAIM": "tenant",
+            "TENANTROOMS_OIDC_CA_FILE": str(trusted),
+        }
+        async with (
+            running_server(load(environment), metrics) as server,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            assert await fetches.get() is False  # at start, from a server that nobody vouches for
+            for unusable in (ended.pem, new.pem + old.pem[:-40], b"none"):
+                trusted.write_bytes(unusable)
+                with pytest.raises(SettingsError, match="TENANTROOMS_OIDC_CA_FILE"):
+                    await server.take_up(load(environment))
+            trusted.write_bytes(new.pem)
+            await server.take_up(load(environment))
+            assert (await get_room(channel, "own", token)).reason == "LIVEKIT_NOT_CONFIGURED"
+    with pytest.raises(SettingsError, match="TENANTROOMS_OIDC_CA_FILE"):
+        async with running_server(load({**environment, "TENANTROOMS_OIDC_CA_FILE": str(ended.file)})):
+            pass

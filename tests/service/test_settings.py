@@ -185,7 +185,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "an auth service's CA that is none": (
         {"TENANTROOMS_AUTH_SERVICE_CA_FILE": __file__},
-        "TENANTROOMS_AUTH_SERVICE_CA_FILE names a file that cannot be read or holds no certificates",
+        "TENANTROOMS_AUTH_SERVICE_CA_FILE names a file that does not hold certificates in PEM form",
     ),
     "a signing key that is not there": (
         {"AUTH_SERVICE_URL": "https://auth.example", "AUTH_SIGNING_KEY_PATH": f"/{CANARY}"},
@@ -322,7 +322,9 @@ def test_the_tenants_may_come_from_a_file(tmp_path: Path) -> None:
     settings = load({"AUTH_REQUIRED": "true", "TENANTROOMS_TENANTS_FILE": str(file), "AUTH_API_SECRET": "x"})
     assert settings.api_secrets == (ApiSecret("acme", "old"), ApiSecret("acme", CANARY))
     assert list(settings.api_secret_warnings()) == [
-        "TENANTROOMS_TENANTS_FILE is set, so AUTH_API_SECRET is ignored"
+        "TENANTROOMS_TENANTS_FILE is set, so AUTH_API_SECRET is ignored",
+        "2 of 2 API secrets can be guessed, as they are shorter than 32 characters: "
+        "python -m service.new_secret makes better ones",
     ]
     assert CANARY not in repr(settings)
 
@@ -359,14 +361,18 @@ def test_every_setting_that_names_a_file_is_among_the_files() -> None:
 # --- warnings ---------------------------------------------------------------------------------------------
 
 OPEN = "THE WALL IS OPEN"
+LONG_AND_SHORT = json.dumps(
+    [{"id": "acme", "secret": secret} for secret in ("s" * 32, "short", f"sha256:{'0' * 64}")]
+)
 WARNINGS: list[tuple[dict[str, str], list[str]]] = [
     ({}, [OPEN, "credentials are ignored", "LIVEKIT_API_KEY is not set"]),
     (KEYS, [OPEN, "credentials are ignored"]),
-    ({**KEYS, "AUTH_API_SECRET": "s"}, [OPEN]),
-    ({**KEYS, "AUTH_API_SECRET": "s", "AUTH_REQUIRED": "true"}, []),
+    ({**KEYS, "AUTH_API_SECRET": "s" * 32}, [OPEN]),
+    ({**KEYS, "AUTH_API_SECRET": "s" * 32, "AUTH_REQUIRED": "true"}, []),
+    ({**KEYS, "AUTH_API_SECRET": "s" * 31, "AUTH_REQUIRED": "true"}, ["1 of 1 API secrets can be guessed"]),
     (
-        {**KEYS, "AUTH_API_SECRET": "s", "AUTH_API_SECRETS_JSON": LIST, "AUTH_REQUIRED": "true"},
-        ["AUTH_API_SECRET is ignored"],
+        {**KEYS, "AUTH_API_SECRET": "s", "AUTH_API_SECRETS_JSON": LONG_AND_SHORT, "AUTH_REQUIRED": "true"},
+        ["AUTH_API_SECRET is ignored", "1 of 3 API secrets can be guessed"],
     ),
 ]
 

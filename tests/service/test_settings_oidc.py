@@ -8,6 +8,7 @@ import pytest
 
 from service.auth.claims import ClaimPath, TokenRules
 from service.auth.key_set import REFRESH_SECONDS
+from service.certificates import read_certificates
 from service.settings import Settings, SettingsError, load
 from tests.support.certificates import self_signed
 from tests.support.identity_provider import ec_key, key_set
@@ -49,7 +50,7 @@ def test_the_least_settings_and_their_defaults() -> None:
         operator_claim=None,
         operator_value=None,
     )
-    assert (settings.oidc_jwks_url, settings.oidc_keys, settings.oidc_ca_file) == (URL, None, None)
+    assert (settings.oidc_jwks_url, settings.oidc_keys, settings.oidc_ca) == (URL, None, None)
     assert settings.oidc_max_stale == 24 * 3600
 
 
@@ -74,7 +75,8 @@ def test_all_settings(tmp_path: Path) -> None:
         operator_claim=ClaimPath(("realm_access", "roles")),
         operator_value="rooms operator",
     )
-    assert (settings.oidc_jwks_url, settings.oidc_ca_file) == (f"{URL}?policy=sign-in", ca_file)
+    assert settings.oidc_jwks_url == f"{URL}?policy=sign-in"
+    assert settings.oidc_ca == read_certificates(ca_file.read_bytes())
     assert settings.oidc_max_stale == math.inf
 
 

@@ -9,7 +9,9 @@ from service.settings import SettingsError, files_in, load
 from tests.support.certificate_authority import DAY, Authority
 
 CERT, KEY, CLIENT_CA = (f"TENANTROOMS_GRPC_TLS_{name}_FILE" for name in ("CERT", "KEY", "CLIENT_CA"))
+AUTH_CA, OIDC_CA = "TENANTROOMS_AUTH_SERVICE_CA_FILE", "TENANTROOMS_OIDC_CA_FILE"
 LIVEKIT_CA, AGE = "TENANTROOMS_LIVEKIT_CA_FILE", "TENANTROOMS_GRPC_MAX_CONNECTION_AGE_SECONDS"
+FILES = [CERT, KEY, CLIENT_CA, LIVEKIT_CA, AUTH_CA, OIDC_CA]
 NOW = dt.datetime.now(dt.UTC)
 
 
@@ -20,7 +22,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def tls(authority: Authority) -> dict[str, str]:
-    """Settings of a listener that asks for client certificates, and of an authority for LiveKit."""
+    """A listener that asks for client certificates, and authorities for all whom the service asks."""
     own = authority.issue("own")
     return {
         CERT: str(own.certificate),
@@ -28,6 +30,12 @@ def tls(authority: Authority) -> dict[str, str]:
         CLIENT_CA: str(authority.file),
         "LIVEKIT_URL": "wss://livekit.example",
         LIVEKIT_CA: str(authority.file),
+        AUTH_CA: str(authority.file),
+        "TENANTROOMS_OIDC_ISSUER": "https://login.example/",
+        "TENANTROOMS_OIDC_AUDIENCE": "tenantrooms",
+        "TENANTROOMS_OIDC_JWKS_URL": "https://login.example/keys",
+        "TENANTROOMS_OIDC_TENANT_CLAIM": "tenant",
+        OIDC_CA: str(authority.file),
     }
 
 
@@ -47,11 +55,10 @@ def test_the_listener_is_plain_text_unless_it_has_a_certificate(tls: dict[str, s
         assert (certificates.client_ca is not None) is asked
 
 
-def test_livekits_authority_is_read(tls: dict[str, str], authority: Authority) -> None:
-    ca = load(tls).livekit_ca
-    assert ca is not None
-    assert ca.pem == authority.pem
-    assert load({}).livekit_ca is None
+def test_the_authorities_of_those_who_are_asked_are_read(tls: dict[str, str], authority: Authority) -> None:
+    for settings, pem in ((load(tls), authority.pem), (load({}), None)):
+        for ca in (settings.livekit_ca, settings.auth_service_ca, settings.oidc_ca):
+            assert (ca.pem if ca is not None else None) == pem
 
 
 def test_connections_have_an_age_by_default_only_where_clients_show_certificates(tls: dict[str, str]) -> None:
@@ -69,7 +76,7 @@ def test_an_age_is_from_a_second_to_a_day(value: str) -> None:
 
 
 def test_every_file_is_watched(tls: dict[str, str]) -> None:
-    assert files_in(tls) == {Path(tls[name]) for name in (CERT, KEY, CLIENT_CA, LIVEKIT_CA)}
+    assert files_in(tls) == {Path(tls[name]) for name in FILES}
 
 
 TOGETHER = {
@@ -103,7 +110,7 @@ def test_a_key_of_another_certificate_is_refused(tls: dict[str, str], authority:
     assert problems_of(tls) == [problem]
 
 
-@pytest.mark.parametrize("name", [CERT, KEY, CLIENT_CA, LIVEKIT_CA])
+@pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_absent_or_holds_something_else_is_told_without_its_content(
     tls: dict[str, str], tmp_path: Path, name: str
 ) -> None:
@@ -135,11 +142,11 @@ def test_certificates_that_have_ended_are_told_together(
     load(tls).check_dates(None, NOW)
     ended = Authority(tmp_path, "ended", ends=NOW - DAY)
     own = authority.issue("own", ends=NOW - DAY)
-    names = {CERT: own.certificate, KEY: own.key, CLIENT_CA: ended.file, LIVEKIT_CA: ended.file}
+    names = {CERT: own.certificate, KEY: own.key, **dict.fromkeys(FILES[2:], ended.file)}
     settings = load({**tls, **{name: str(path) for name, path in names.items()}})
     with pytest.raises(SettingsError) as refusal:
         settings.check_dates(None, NOW)
-    assert [problem.split()[0] for problem in refusal.value.problems] == [CERT, CLIENT_CA, LIVEKIT_CA]
+    assert [problem.split()[0] for problem in refusal.value.problems] == [CERT, *FILES[2:]]
 
 
 def test_a_certificate_that_ends_while_it_is_in_use_keeps_nothing_else_from_being_taken_up(

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from service import watched_files
 from service.watched_files import INTERVAL_SECONDS, MOST_UNQUIET_LOOKS, WatchedFiles
 
 
@@ -208,3 +210,25 @@ async def test_a_file_that_may_not_be_read_is_a_change(
         assert await told_at([file], forbid, nothing, nothing) == [2]
     finally:
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("text", ["old", "new"])
+async def test_a_look_that_hangs_is_told_and_when_it_has_ended_a_change_is_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    files = WatchedFiles([file], lambda _: asyncio.sleep(0), hangs_after=0.01)
+    free, hangs = threading.Event(), asyncio.Event()
+    digest = watched_files._digest
+
+    def hang(path: Path) -> bytes:
+        free.wait()
+        return digest(path)
+
+    monkeypatch.setattr(watched_files, "_digest", hang)
+    await asyncio.to_thread(file.write_text, text)
+    changes = files.changes(hangs.set)
+    change = asyncio.ensure_future(anext(changes))
+    await hangs.wait()
+    assert not change.done()
+    free.set()
+    await change

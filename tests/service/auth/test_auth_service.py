@@ -17,6 +17,7 @@ from service.auth.principal import Anonymous, Principal, Tenant, TenantId
 from service.auth.question import Question
 from service.auth.signing import Signer
 from service.auth.verdict_cache import VerdictCache
+from service.certificates import read_certificates
 from service.errors import (
     AuthServiceFailed,
     AuthServiceTimedOut,
@@ -123,7 +124,7 @@ ANSWERS: dict[str, tuple[Callable[[], web.StreamResponse], type[DomainError]]] =
     },
     **{
         f"status {status}": (responding(status, b'{"id":"acme"}'), CredentialRejected)
-        for status in (400, 401, 403, 404, 409, 418, 429, 499)
+        for status in (400, 401, 403, 404, 407, 408, 409, 418, 429, 499)
     },
     **{
         f"status {status}": (responding(status, b'{"id":"acme"}'), AuthServiceFailed)
@@ -253,15 +254,23 @@ async def test_verdicts_are_remembered_for_the_time_that_is_set_and_not_longer(
     assert await auth_service.verify(refused) == ACME
 
 
-async def test_failures_are_never_remembered(
-    double: AuthServiceDouble, session: aiohttp.ClientSession
+VERDICTS = {"status 401", "status 403"}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_only_a_verdict_is_remembered_and_never_what_may_be_a_passing_failure(
+    double: AuthServiceDouble, session: aiohttp.ClientSession, name: str
 ) -> None:
     auth_service = asking(double, session, cache=VerdictCache(60))
-    double.answer = responding(500)
-    with pytest.raises(AuthServiceFailed):
+    double.answer, error = ANSWERS[name]
+    with pytest.raises(error):
         await auth_service.verify(QUESTION)
     double.answer = None
-    assert await auth_service.verify(QUESTION) == ACME
+    if name in VERDICTS:
+        with pytest.raises(CredentialRejected):
+            await auth_service.verify(QUESTION)
+    else:
+        assert await auth_service.verify(QUESTION) == ACME
 
 
 async def test_a_caller_that_leaves_ends_the_call_that_nobody_else_waits_for(
@@ -292,7 +301,7 @@ async def test_an_auth_service_whose_certificate_is_not_good_is_asked_nothing(
     authority = Authority(tmp_path)
     async with (
         AuthServiceDouble(KEY, {"good": "acme"}, tls=made(authority, tmp_path).server_context()) as double,
-        open_questions(authority.file if own_ca else None) as session,
+        open_questions(read_certificates(authority.pem) if own_ca else None) as session,
     ):
         with pytest.raises(AuthServiceUnavailable):
             await asking(double, session).verify(QUESTION)
@@ -303,6 +312,6 @@ async def test_an_own_authority_vouches_for_the_auth_service(tmp_path: Path) -> 
     authority = Authority(tmp_path)
     async with (
         AuthServiceDouble(KEY, {"good": "acme"}, tls=authority.issue("auth").server_context()) as double,
-        open_questions(authority.file) as session,
+        open_questions(read_certificates(authority.pem)) as session,
     ):
         assert await asking(double, session).verify(QUESTION) == ACME

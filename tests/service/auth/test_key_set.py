@@ -15,6 +15,7 @@ from service.auth.key_set import (
 )
 from service.auth.principal import Principal
 from service.errors import CredentialRejected
+from service.upstream_http import Trust, trusting
 from tests.service.auth.key_sets import MAX_STALE, NEW, OLD, Clock, Pauses, unknown
 from tests.service.auth.oidc import OF_ACME, RULES
 from tests.support.identity_provider import (
@@ -143,7 +144,7 @@ async def test_opening_does_not_wait_for_the_provider_and_closing_ends_the_fetch
     async with IdentityProviderDouble([OLD]) as double:
         double.gate.clear()
         before = asyncio.all_tasks()
-        async with open_key_set(double.jwks_url, None, RULES.algorithms, MAX_STALE):
+        async with open_key_set(double.jwks_url, Trust(trusting(None)), RULES.algorithms, MAX_STALE):
             await double.until_fetched(1)
         assert not [task for task in asyncio.all_tasks() - before if "_fetch_keys" in repr(task)]
         assert not [task for task in asyncio.all_tasks() - before if "keep_fresh" in repr(task)]

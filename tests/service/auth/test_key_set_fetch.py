@@ -7,9 +7,10 @@ import pytest
 
 from service.auth.identity_provider import IdentityProvider
 from service.auth.jwks import MAX_BYTES
-from service.auth.key_set import SECONDS_BETWEEN_DEMANDS, FetchedKeySet, fetch
-from service.errors import CredentialRejected
-from tests.service.auth.key_sets import MAX_STALE, NEW, OLD, Clock, unknown
+from service.auth.key_set import fetch, open_key_set
+from service.errors import AuthServiceUnavailable
+from service.upstream_http import Trust, trusting
+from tests.service.auth.key_sets import MAX_STALE, NEW, OLD
 from tests.service.auth.oidc import OF_ACME, RULES, verifier_with
 from tests.support.certificates import self_signed
 from tests.support.identity_provider import IdentityProviderDouble, an_answer, key_set
@@ -47,43 +48,30 @@ async def test_a_key_set_of_the_full_size_is_read(
 # --- TLS --------------------------------------------------------------------------------------------------
 
 
-async def test_a_provider_is_trusted_by_the_given_ca_alone_and_a_new_ca_file_is_taken_up(
+async def test_a_provider_is_trusted_by_the_given_authorities_alone_and_by_others_from_the_next_fetch_on(
     tmp_path: Path,
 ) -> None:
     for name in ("own", "other"):
         (tmp_path / name).mkdir()
     own, other = self_signed(tmp_path / "own"), self_signed(tmp_path / "other")
-    ca_file = tmp_path / "ca.pem"
     async with IdentityProviderDouble([OLD], tls=own.server_context()) as double:
-        for trusted in (None, other.certificate):
+        for trusted in (True, trusting(None), other.trusting_context()):
             with pytest.raises(aiohttp.ClientConnectorCertificateError):
                 await fetch(double.jwks_url, trusted)
         assert double.fetches == []
-        ca_file.write_bytes(other.certificate.read_bytes())
-        with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await fetch(double.jwks_url, ca_file)
-        ca_file.write_bytes(own.certificate.read_bytes())
-        assert await fetch(double.jwks_url, ca_file) == key_set(OLD)
+        trust = Trust(other.trusting_context())
+        async with open_key_set(double.jwks_url, trust, RULES.algorithms, MAX_STALE) as keys:
+            verifier = verifier_with(keys)
+            with pytest.raises(AuthServiceUnavailable):
+                await verifier.verify(OLD.token())
+            trust.context = own.trusting_context()
+            assert await keys._refresh()
+            assert await verifier.verify(OLD.token()) == OF_ACME
 
 
 async def test_an_expired_certificate_is_not_trusted(tmp_path: Path) -> None:
     expired = self_signed(tmp_path, expired=True)
     async with IdentityProviderDouble([OLD], tls=expired.server_context()) as double:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await fetch(double.jwks_url, expired.certificate)
+            await fetch(double.jwks_url, expired.trusting_context())
         assert double.fetches == []
-
-
-async def test_a_ca_file_that_breaks_later_takes_nobodys_access_away(tmp_path: Path, clock: Clock) -> None:
-    own = self_signed(tmp_path)
-    async with IdentityProviderDouble([OLD], tls=own.server_context()) as double:
-        keys = FetchedKeySet(
-            lambda: fetch(double.jwks_url, own.certificate), RULES.algorithms, MAX_STALE, clock
-        )
-        verifier = verifier_with(keys)
-        assert await verifier.verify(OLD.token()) == OF_ACME
-        own.certificate.write_text("broken")
-        clock.now += SECONDS_BETWEEN_DEMANDS
-        with pytest.raises(CredentialRejected):
-            await verifier.verify(unknown(1))
-        assert await verifier.verify(OLD.token()) == OF_ACME

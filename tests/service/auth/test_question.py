@@ -4,10 +4,16 @@ import json
 
 import pytest
 
-from service.auth.question import FORWARDED_HEADERS_KEY, question_of
+from service.auth.question import (
+    FORWARDED_HEADERS_KEY,
+    MOST_HEADER_CHARACTERS,
+    MOST_NAME_BYTES,
+    question_of,
+)
 from service.authentication import POLICIES, Access
-from service.errors import RequestMalformed
+from service.errors import CredentialRejected, RequestMalformed
 from service.metadata import Metadata
+from service.rooms import MAX_ROOM_NAME_BYTES
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 
 LIST, GET = "/tenantrooms.v1.TenantRooms/ListRooms", "/tenantrooms.v1.TenantRooms/GetRoom"
@@ -46,6 +52,38 @@ def test_the_path_is_that_of_the_rest_route_with_the_name_encoded(name: str, pat
     question = question_of(GET, pb.GetRoomRequest(room_name=name), (), "t")
     assert (question.method, question.path) == ("GET", path)
     assert question_of(LIST, pb.ListRoomsRequest(), (), "t").path == "/livekit/rooms"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("n" * 256, "n" * 256),
+        ("n" * 60_000, "n" * 256),
+        ("%" * 60_000, "%25" * 256),
+        ("\u00e9" * 128, "%C3%A9" * 128),
+        ("n" + "\u00e9" * 128, "n" + "%C3%A9" * 127),  # no half characters
+    ],
+)
+def test_of_a_name_that_no_room_can_have_only_the_beginning_is_asked_with(name: str, asked: str) -> None:
+    question = question_of(GET, pb.GetRoomRequest(room_name=name), (), "t")
+    assert question.path == f"/livekit/rooms/{asked}"
+    assert MOST_NAME_BYTES == MAX_ROOM_NAME_BYTES
+
+
+def test_more_headers_than_the_edge_lets_through_are_refused_and_not_sent_on() -> None:
+    most = MOST_HEADER_CHARACTERS - len("name")
+    for metadata in ([("name", "v" * most)], forwarded(("name", "v" * most))):
+        assert headers(metadata) == {"name": "v" * most}
+    kept_back: Metadata = [("cookie", "v" * most), ("name", "v" * most)]
+    assert headers(kept_back) == {"name": "v" * most}
+    for metadata in (
+        [("name", "v" * (most + 1))],
+        forwarded(("name", "v" * (most + 1))),
+        [("name", "v"), ("other", "v" * most)],
+        [("name", "v" * most), ("name", "v")],
+    ):
+        with pytest.raises(CredentialRejected):
+            headers(metadata)
 
 
 def test_method_and_path_are_never_taken_from_the_caller() -> None:

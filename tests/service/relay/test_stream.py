@@ -390,7 +390,8 @@ async def test_a_fault_in_the_relay_itself_ends_the_stream_and_never_stops_it_si
             gate.let("a")
             await caller.send(cancelled=(2,))
             assert await ended(caller) is StatusCode.INTERNAL
-        assert logs[-1]["detail"] == "canary"
+        assert (logs[-1]["error"], "canary" in repr(logs)) == ("RuntimeError", False)
+        assert logs[-1]["at"][-1].endswith(" fail")
         monkeypatch.undo()
         await gate.until_cancelled("b")
         async with relaying(served.channel) as another:
