@@ -30,6 +30,7 @@ from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
 from service.auth.principal import Scope
 from service.authentication import AuthenticationInterceptor
+from service.batches import Asker
 from service.consistency import Consistency
 from service.error_boundary import ErrorBoundary
 from service.even_answers import EvenAnswers
@@ -60,7 +61,7 @@ class RoomsInMemory:
         """Ten rooms."""
         return _LISTED
 
-    async def room(self, name: str) -> OwnedRoom | None:
+    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         """A room of the tenant that its name begins with."""
         metadata = f'{{"auth_id":"{name.partition("/")[0]}"}}'
         room = Room(name=name, sid="RM_1", metadata=metadata)

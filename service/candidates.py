@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from service.auth.principal import OneTenant, TenantId
-from service.batches import Batches
+from service.batches import Asker, Batches
 from service.errors import DomainError
 from service.flights import Flights
 from service.named_rooms import NamedRoomsSource
@@ -79,7 +79,7 @@ class Candidates:
         if known is None:
             return await (await self._scans.next()).index.rooms(scope)
         if len(await known.index.rooms(scope)) <= _FEW_NAMES:
-            return await self._together.find(scope.tenant_id)
+            return await self._together.find(scope.tenant_id, Asker(scope))
         return await self._alone.join(scope.tenant_id)
 
     async def close(self) -> None:

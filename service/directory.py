@@ -15,6 +15,7 @@ from typing import Protocol
 from livekit.protocol.models import ParticipantInfo, Room
 
 from service.auth.principal import OneTenant, Scope
+from service.batches import Asker
 from service.candidates import Candidates
 from service.consistency import Consistency
 from service.errors import LiveKitNotConfigured
@@ -71,13 +72,13 @@ class Directory:
             return await self._candidates.rooms(scope)
         return await (await self._scans.next()).index.rooms(scope)
 
-    async def room(self, name: str) -> OwnedRoom | None:
-        """The room of this name, whoever owns it, or None when there is none.
+    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
+        """The room of this name, whoever owns it, or None when there is none; `asker` learns beside what.
 
         Raises:
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
-        return await self._named.find(name)
+        return await self._named.find(name, asker)
 
     async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
         """Who is in the room of this name, whoever owns it.
@@ -105,7 +106,7 @@ class UnconfiguredDirectory:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured
 
-    async def room(self, name: str) -> OwnedRoom | None:
+    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured
 

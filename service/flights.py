@@ -62,8 +62,12 @@ class Flights(Generic[Key, Answer]):
         self._boarding: dict[Key, _Flight[Answer]] = {}
         self._in_the_air: dict[Key, _Flight[Answer]] = {}
 
-    async def join(self, key: Key) -> Answer:
+    async def join(self, key: Key, waiter: "asyncio.Future[Answer] | None" = None) -> Answer:
         """The answer of a run that begins after this call.
+
+        Args:
+            key: what is asked.
+            waiter: a future of the caller's own. A run that can answer it before it ends may do so.
 
         Raises:
             FlightFailed: see there.
@@ -74,7 +78,8 @@ class Flights(Generic[Key, Answer]):
             flight = self._boarding[key] = _Flight()
             if key not in self._in_the_air:
                 self._take_off(key)
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if waiter is None:
+            waiter = asyncio.get_running_loop().create_future()
         flight.waiting.add(waiter)
         if brought := ABOARD.get():
             flight.aboard.extend(brought)
@@ -113,7 +118,7 @@ class Flights(Generic[Key, Answer]):
         error = FlightFailed() if task.cancelled() else task.exception()
         for waiter in flight.waiting:
             if waiter.done():
-                continue  # who waits there is leaving
+                continue  # who waits there is leaving, or was answered before
             if error is None:
                 waiter.set_result(task.result())
             else:

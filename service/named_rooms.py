@@ -3,18 +3,24 @@
 Step before: `service.directory` needs one room as it is now. Step after: `service.livekit` asks.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, Protocol
 
 from livekit.protocol.models import Room
 
-from service.batches import Batches
-from service.ownership import Owner
+from service.auth.principal import Scope
+from service.batches import Asker, Batches
+from service.ownership import Owner, may_see
 from service.room_records import by_asked_name, decoded_room
+from service.turns import Turns
 
-_MOST_NAMES: Final = 500
-"""In one question. Names are up to 256 bytes long."""
+_MOST_NAMES: Final = 100
+"""In one question: what LiveKit is slow at, or fails at with a time-out, takes so many names with it."""
+
+_name = attrgetter("room.name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +50,35 @@ class NamedRooms:
     def __init__(self, source: NamedRoomsSource, owner_of: Callable[[str], Owner]) -> None:
         self._source = source
         self._owner_of = owner_of
-        self._batches: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts)
+        self._one_at_a_time = asyncio.Lock()
+        self._batches: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
 
-    async def find(self, name: str) -> OwnedRoom | None:
+    async def find(self, name: str, asker: Asker) -> OwnedRoom | None:
         """The room of this name as of a reading that begins after this call, or None when there is none.
 
         Raises:
-            LiveKitUnavailable, LiveKitFailed: LiveKit could not say about this name.
+            LiveKitUnavailable: LiveKit could not say within its time, to a question with this name and up
+                to 99 others. A name that LiveKit is slow at fails those, and no more.
+            LiveKitFailed: LiveKit could not say about this name.
         """
-        return await self._batches.find(name)
+        return await self._batches.find(name, asker)
 
     async def _found(self, names: Sequence[str]) -> dict[str, OwnedRoom | None]:
         records = await self._source.list_rooms_named(names)
-        rooms = by_asked_name(names, map(decoded_room, records), lambda room: room.name)
+        turns = Turns()
+        rooms: list[OwnedRoom] = []
+        for record in records:
+            # Large metadata takes some milliseconds each, and other parts may be at work, too.
+            async with self._one_at_a_time:
+                room = decoded_room(record)
+                rooms.append(OwnedRoom(room, self._owner_of(room.metadata)))
+                await turns.pass_on()
         found: dict[str, OwnedRoom | None] = dict.fromkeys(names)
-        for name, room in rooms.items():
-            found[name] = OwnedRoom(room, self._owner_of(room.metadata))
-        return found
+        return found | by_asked_name(names, rooms, _name)
+
+
+def _is_masked(scope: Scope, owned: OwnedRoom | None) -> bool:
+    return owned is None or not may_see(scope, owned.owner)
 
 
 def _in_parts(names: Sequence[str]) -> Sequence[Sequence[str]]:

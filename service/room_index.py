@@ -8,7 +8,7 @@ decoded, and keep what was made of them.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Final, cast
@@ -134,9 +134,9 @@ class RoomIndex:
         self, records: Sequence[bytes], turns: Turns
     ) -> tuple[list[ListedRoom], list[ListedRoom]]:
         """The rooms of these records, and those among them that are not known yet."""
-        keys: Iterable[bytes] = records
+        keys = records
         if max(map(len, records), default=0) > _LARGEST_KEY:
-            keys = map(_key_of, records)
+            keys = await _keys_of(records, turns)
         rooms = [*map(self._rooms.get, keys)]
         new: list[ListedRoom] = []
         place = -1
@@ -178,6 +178,15 @@ def _key_of(record: bytes) -> bytes:
     if len(record) <= _LARGEST_KEY:
         return record
     return _NO_RECORD + hashlib.blake2b(record).digest()
+
+
+async def _keys_of(records: Sequence[bytes], turns: Turns) -> list[bytes]:
+    keys: list[bytes] = []
+    for record in records:
+        keys.append(_key_of(record))
+        if len(record) > _LARGEST_KEY:
+            await turns.pass_on()
+    return keys
 
 
 async def _sorted(rooms: list[ListedRoom]) -> Sequence[ListedRoom]:

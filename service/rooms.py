@@ -5,15 +5,15 @@ Step before: `service.servicer` has decoded the request. Step after: `service.di
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from livekit.protocol.models import ParticipantInfo, Room
 
 from service.auth.principal import Principal, Scope, scope_of
+from service.batches import Asker
 from service.consistency import Consistency
-from service.errors import RoomNameBlank, RoomNameTooLong, RoomNotFound
+from service.errors import DomainError, RoomNameBlank, RoomNameTooLong, RoomNotFound
 from service.named_rooms import OwnedRoom
 from service.ownership import may_see, same_owner
 from service.paging import check_page_token, checked_page_size, cut_page
@@ -30,7 +30,7 @@ class RoomDirectory(Protocol):
         """The rooms that this scope may see, sorted by name."""
         ...
 
-    async def room(self, name: str) -> OwnedRoom | None:
+    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         """The room of this name, whoever owns it, read by a reading that begins after this call."""
         ...
 
@@ -40,10 +40,10 @@ class RoomDirectory(Protocol):
 
 
 class MaskedAnswers(Protocol):
-    """When masked answers leave: `service.even_answers`."""
+    """When masked answers, and those beside them, leave: `service.even_answers`."""
 
     async def leave(self, began: float) -> None:
-        """Returns when the masked answer to a call that began then, by `time.monotonic()`, may leave."""
+        """Returns when such an answer to a call that began then, by `time.monotonic()`, may leave."""
         ...
 
 
@@ -71,7 +71,7 @@ class Rooms:
     Args:
         directory: knows the rooms.
         default_consistency: what a list without a wish of its own gets.
-        masked_answers: knows when a masked answer may leave.
+        masked_answers: knows when a masked answer, or one beside it, may leave.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Rooms:
         A room that is absent, another tenant's or nobody's costs the same upstream call and raises the
         same error after the same time: participants are asked for only once the room is known to be the
         caller's. As the room can be recreated or given away before they arrive, it is read once more
-        after they did.
+        after they did. An answer that shared a question with a masked one takes such a time, too.
 
         Raises:
             TenantIdBlank, OperatorOnly, RoomNameBlank, RoomNameTooLong: before anything is looked up.
@@ -119,24 +119,35 @@ class Rooms:
         scope = scope_of(principal, tenant_id)
         _check_room_name(room_name)
 
-        with suppress(RoomNotFound):  # which keeps what was read: it has to go before the wait, not after
-            return await self._details(scope, room_name)
-        await self._masked_answers.leave(began)
-        raise RoomNotFound
+        asker = Asker(scope)
+        details: RoomDetails | None = None
+        try:
+            details = await self._details(asker, room_name)
+        except RoomNotFound:
+            pass  # it keeps what was read, which has to go before the wait, not after
+        except DomainError:
+            if asker.beside_masked:
+                await self._masked_answers.leave(began)
+            raise
+        if details is None or asker.beside_masked:
+            await self._masked_answers.leave(began)
+        if details is None:
+            raise RoomNotFound
+        return details
 
-    async def _details(self, scope: Scope, room_name: str) -> RoomDetails:
-        before = await self._visible_room(scope, room_name)
+    async def _details(self, asker: Asker, room_name: str) -> RoomDetails:
+        before = await self._visible_room(asker, room_name)
         participants = await self._directory.participants(room_name)
         if not participants:
             return RoomDetails(before.room, ())
-        after = await self._visible_room(scope, room_name)
+        after = await self._visible_room(asker, room_name)
         if after.room.sid != before.room.sid or not same_owner(after.owner, before.owner):
             raise RoomNotFound
         return RoomDetails(after.room, participants)
 
-    async def _visible_room(self, scope: Scope, room_name: str) -> OwnedRoom:
-        owned = await self._directory.room(room_name)
-        if owned is None or not may_see(scope, owned.owner):
+    async def _visible_room(self, asker: Asker, room_name: str) -> OwnedRoom:
+        owned = await self._directory.room(room_name, asker)
+        if owned is None or not may_see(asker.scope, owned.owner):
             raise RoomNotFound
         return owned
 

@@ -7,6 +7,7 @@ import pytest
 from livekit.protocol.models import ParticipantInfo
 
 from service.auth.principal import AllRooms, OneTenant, Scope, TenantId
+from service.batches import Asker
 from service.consistency import Consistency
 from service.directory import Directory, UnconfiguredDirectory
 from service.errors import LiveKitFailed, LiveKitNotConfigured, LiveKitUnavailable
@@ -43,15 +44,15 @@ async def test_each_question_is_asked_anew() -> None:
     assert len(await directory.rooms(ACME, Consistency.FULL)) == 1
     livekit.rooms.clear()
     assert await directory.rooms(ACME, Consistency.FULL) == []
-    assert await directory.room("a") is None
+    assert await directory.room("a", Asker(ACME)) is None
     livekit.put(room("a", "globex"))
-    assert await directory.room("a") == OwnedRoom(room("a", "globex"), TenantId("globex"))
+    assert await directory.room("a", Asker(ACME)) == OwnedRoom(room("a", "globex"), TenantId("globex"))
     assert [question for question, _ in livekit.asked] == ["all rooms", "all rooms", "rooms", "rooms"]
 
 
 async def test_the_owner_is_whoever_the_given_rule_names() -> None:
     directory = Directory(RecordedLiveKit(room("a", "acme")), TenantId, room_summary, index_interval=1)
-    found = await directory.room("a")
+    found = await directory.room("a", Asker(ACME))
     assert found is not None
     assert found.owner == '{"auth_id": "acme"}'
     (listed,) = await directory.rooms(AllRooms(), Consistency.FULL)
@@ -71,7 +72,7 @@ async def test_each_reading_of_all_rooms_is_told_with_its_counts_whoever_asked()
     await directory.rooms(ACME, Consistency.FULL)
     livekit.rooms.clear()
     await directory.rooms(AllRooms(), Consistency.FULL)
-    await directory.room("a")
+    await directory.room("a", Asker(ACME))
     livekit.failures[4] = LiveKitFailed("down")
     with pytest.raises(LiveKitFailed):
         await directory.rooms(ACME, Consistency.FULL)
@@ -91,7 +92,7 @@ async def test_a_failed_reading_is_no_empty_list() -> None:
     with pytest.raises(LiveKitFailed):
         await directory.rooms(AllRooms(), Consistency.FULL)
     with pytest.raises(LiveKitFailed):
-        await directory.room("a")
+        await directory.room("a", Asker(ACME))
     with pytest.raises(LiveKitFailed):
         await directory.participants("a")
 
@@ -164,12 +165,12 @@ async def test_an_exception_in_a_scan_leaves_nothing_stuck() -> None:
 
     livekit = RecordedLiveKit(room("a", metadata="trap"))
     directory = Directory(livekit, rule, room_summary, index_interval=1)
-    for ask in (lambda: directory.rooms(ACME, Consistency.FULL), lambda: directory.room("a")):
+    for ask in (lambda: directory.rooms(ACME, Consistency.FULL), lambda: directory.room("a", Asker(ACME))):
         with pytest.raises(RuntimeError):
             await ask()
     livekit.put(room("a", metadata="well"))
     assert [room.name for room in await directory.rooms(ACME, Consistency.FULL)] == ["a"]
-    assert await directory.room("a") is not None
+    assert await directory.room("a", Asker(ACME)) is not None
 
 
 async def test_a_reading_that_nobody_waits_for_is_aborted_and_one_that_somebody_waits_for_is_not() -> None:
@@ -177,7 +178,7 @@ async def test_a_reading_that_nobody_waits_for_is_aborted_and_one_that_somebody_
     directory = directory_on(livekit)
     for ask in (
         lambda: directory.rooms(ACME, Consistency.FULL),
-        lambda: directory.room("a"),
+        lambda: directory.room("a", Asker(ACME)),
         lambda: directory.participants("a"),
     ):
         before = len(livekit.readings)
@@ -198,6 +199,6 @@ async def test_without_livekit_credentials_every_question_fails() -> None:
     with pytest.raises(LiveKitNotConfigured):
         await directory.rooms(AllRooms(), Consistency.FULL)
     with pytest.raises(LiveKitNotConfigured):
-        await directory.room("a")
+        await directory.room("a", Asker(ACME))
     with pytest.raises(LiveKitNotConfigured):
         await directory.participants("a")

@@ -1,17 +1,24 @@
 """Rooms by name: callers share one question, and what is wrong with one name stays with that name."""
 
 import asyncio
+import gc
+import time
+import weakref
 from collections.abc import Collection
 
 import pytest
 from livekit.protocol.models import Room
 
+from service.auth.principal import OneTenant, TenantId
+from service.batches import Asker
 from service.errors import LiveKitFailed, LiveKitRefused, LiveKitTimedOut, LiveKitUnavailable
 from service.named_rooms import NamedRooms, OwnedRoom
-from service.ownership import owner_of
+from service.ownership import Owner, owner_of
 from service.room_records import by_asked_name
 from tests.service.held_livekit import HeldLiveKit
 from tests.service.recorded_rooms import RecordedLiveKit, room
+
+ACME, GLOBEX = OneTenant(TenantId("acme")), OneTenant(TenantId("globex"))
 
 
 def found(rooms: list[OwnedRoom | None]) -> list[str | None]:
@@ -21,9 +28,9 @@ def found(rooms: list[OwnedRoom | None]) -> list[str | None]:
 async def test_callers_that_come_during_a_question_share_the_next_one() -> None:
     livekit = HeldLiveKit(room("a", "acme"), room("b", "globex"))
     named = NamedRooms(livekit, owner_of)
-    first = asyncio.create_task(named.find("a"))
+    first = asyncio.create_task(named.find("a", Asker(ACME)))
     in_the_air = await livekit.until(1)
-    late = [asyncio.create_task(named.find(name)) for name in ["b", "a", "absent", "b"] * 10]
+    late = [asyncio.create_task(named.find(name, Asker(ACME))) for name in ["b", "a", "absent", "b"] * 10]
     await asyncio.sleep(0)
     livekit.rooms["a"] = room("a", "globex", sid="RM_2")
     in_the_air.land()
@@ -40,9 +47,209 @@ async def test_callers_that_come_during_a_question_share_the_next_one() -> None:
 async def test_very_many_names_are_asked_for_in_several_questions() -> None:
     livekit = RecordedLiveKit(*(room(str(number)) for number in range(1_234)))
     named = NamedRooms(livekit, owner_of)
-    answers = await asyncio.gather(*(named.find(str(number)) for number in range(1_300)))
+    answers = await asyncio.gather(*(named.find(str(number), Asker(ACME)) for number in range(1_300)))
     assert found(answers) == [*map(str, range(1_234)), *([None] * 66)]
-    assert [len(names) for _, names in livekit.asked] == [500, 500, 300]
+    assert [len(names) for _, names in livekit.asked] == [100] * 13
+
+
+
+async def test_each_question_is_answered_when_it_has_landed_and_fails_for_its_own_names_alone() -> None:
+    livekit = HeldLiveKit(*(room(str(number), "acme") for number in range(150)))
+    named = NamedRooms(livekit, owner_of)
+    tasks = [asyncio.create_task(named.find(str(number), Asker(ACME))) for number in range(150)]
+    slow, quick = await livekit.until(1), await livekit.until(2)
+    assert (len(slow.about), len(quick.about)) == (100, 50)
+    quick.land()
+    async with asyncio.timeout(10):
+        assert found(await asyncio.gather(*tasks[100:])) == [str(number) for number in range(100, 150)]
+    assert not any(task.done() for task in tasks[:100])
+    slow.land(LiveKitTimedOut("slow"))
+    answers = await asyncio.gather(*tasks[:100], return_exceptions=True)
+    assert {type(answer) for answer in answers} == {LiveKitTimedOut}
+    assert len(livekit.readings) == 2
+
+
+async def test_a_question_whose_callers_have_all_left_is_given_up_though_others_were_answered() -> None:
+    livekit = HeldLiveKit()
+    named = NamedRooms(livekit, owner_of)
+    tasks = [asyncio.create_task(named.find(str(number), Asker(ACME))) for number in range(101)]
+    slow, quick = await livekit.until(1), await livekit.until(2)
+    for task in tasks[:100]:
+        task.cancel()
+    quick.land()
+    assert await tasks[100] is None
+    await livekit.until_aborted(slow)
+
+
+async def test_other_calls_get_their_turns_between_any_two_rooms_with_large_metadata() -> None:
+    turns = 0
+    read_in: list[int] = []
+
+    async def other_calls() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def slow_owner_of(metadata: str) -> Owner:
+        read_in.append(turns)
+        time.sleep(0.003)
+        return owner_of(metadata)
+
+    livekit = RecordedLiveKit(*(room(str(number)) for number in range(0, 300, 50)))
+    named = NamedRooms(livekit, slow_owner_of)
+    others = asyncio.create_task(other_calls())
+    await asyncio.gather(*(named.find(str(number), Asker(ACME)) for number in range(300)))
+    others.cancel()
+    assert len(livekit.asked) == 3
+    assert len(read_in) == len(set(read_in)) == 6
+
+
+async def test_names_of_callers_that_left_are_not_asked_for() -> None:
+    livekit = HeldLiveKit()
+    named = NamedRooms(livekit, owner_of)
+    first = asyncio.create_task(named.find("first", Asker(ACME)))
+    in_the_air = await livekit.until(1)
+    shared = asyncio.create_task(named.find("shared", Asker(ACME)))
+    gone = [asyncio.create_task(named.find(f"gone {number}", Asker(ACME))) for number in range(1_000)]
+    gone.append(asyncio.create_task(named.find("shared", Asker(GLOBEX))))
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    await asyncio.wait(gone)
+    last = asyncio.create_task(named.find("last", Asker(ACME)))
+    in_the_air.land()
+    assert (await livekit.until(2)).about == ("shared", "last")
+    livekit.readings[1].land()
+    assert await asyncio.gather(first, shared, last) == [None] * 3
+    assert len(livekit.readings) == 2
+
+
+# --- what is beside masked answers ------------------------------------------------------------------------
+
+OPERATOR = AllRooms()
+NEIGHBOURS: list[tuple[Scope, str, bool]] = [
+    (ACME, "absent", True),
+    (ACME, "foreign", True),
+    (ACME, "ownerless", True),
+    (ACME, "own", False),
+    (ACME, "own, too", False),
+    (GLOBEX, "foreign", False),
+    (GLOBEX, "own", True),
+    (OPERATOR, "absent", True),
+    (OPERATOR, "foreign", False),
+    (OPERATOR, "ownerless", False),
+]
+
+
+@pytest.fixture
+def livekit() -> HeldLiveKit:
+    return HeldLiveKit(
+        room("own", "acme"), room("own, too", "acme"), room("foreign", "globex"), room("ownerless")
+    )
+
+
+def asks(named: NamedRooms, scope: Scope, name: str) -> tuple[Asker, "asyncio.Task[OwnedRoom | None]"]:
+    asker = Asker(scope)
+    return asker, asyncio.create_task(named.find(name, asker))
+
+
+@pytest.mark.parametrize(("scope", "name", "masked"), NEIGHBOURS)
+async def test_a_room_is_beside_a_masked_one_if_anybody_who_asked_in_the_same_question_may_not_see_theirs(
+    livekit: HeldLiveKit, scope: Scope, name: str, masked: bool
+) -> None:
+    named = NamedRooms(livekit, owner_of)
+    asker, own = asks(named, ACME, "own")
+    _, neighbour = asks(named, scope, name)
+    (await livekit.until(1)).land()
+    await asyncio.gather(own, neighbour)
+    assert asker.beside_masked is masked
+
+
+async def test_what_waited_for_the_end_of_a_masked_question_is_beside_it_until_nobody_waits(
+    livekit: HeldLiveKit,
+) -> None:
+    named = NamedRooms(livekit, owner_of)
+    _, masked = asks(named, ACME, "foreign")
+    await livekit.until(1)
+    after: list[bool] = []
+    tasks: list[asyncio.Task[OwnedRoom | None]] = [masked]
+    askers: list[Asker] = []
+    for number in (1, 2):
+        asker, task = asks(named, ACME, "own")
+        askers.append(asker)
+        tasks.append(task)
+        await asyncio.sleep(0)
+        livekit.readings[number - 1].land()
+        await livekit.until(number + 1)
+    livekit.readings[2].land()
+    await asyncio.gather(*tasks)
+    await asyncio.sleep(0)
+    after = [asker.beside_masked for asker in askers]
+    assert after == [True, True]
+    idle, task = asks(named, ACME, "own")
+    (await livekit.until(4)).land()
+    await task
+    assert not idle.beside_masked
+
+
+async def test_who_leaves_while_the_question_is_asked_has_asked_it(livekit: HeldLiveKit) -> None:
+    named = NamedRooms(livekit, owner_of)
+    asker, own = asks(named, ACME, "own")
+    _, neighbour = asks(named, ACME, "foreign")
+    reading = await livekit.until(1)
+    neighbour.cancel()
+    await asyncio.wait({neighbour})
+    reading.land()
+    await own
+    assert asker.beside_masked
+
+
+async def test_who_leaves_before_the_question_is_asked_has_not_asked_it(livekit: HeldLiveKit) -> None:
+    named = NamedRooms(livekit, owner_of)
+    asker, own = asks(named, ACME, "own")
+    _, neighbour = asks(named, ACME, "foreign")
+    await asyncio.sleep(0)
+    neighbour.cancel()
+    (await livekit.until(1)).land()
+    await own
+    assert livekit.readings[0].about == ("own",)
+    assert not asker.beside_masked
+
+
+async def test_what_a_question_that_was_given_up_did_not_come_to_say_counts_as_masked(
+    livekit: HeldLiveKit,
+) -> None:
+    named = NamedRooms(livekit, owner_of)
+    _, neighbour = asks(named, ACME, "own, too")
+    await livekit.until(1)
+    asker, own = asks(named, ACME, "own")
+    await asyncio.sleep(0)
+    neighbour.cancel()
+    (await livekit.until(2)).land()
+    await own
+    assert asker.beside_masked
+
+
+async def test_a_name_that_livekit_fails_at_counts_as_masked() -> None:
+    named = NamedRooms(Picky({"7": LiveKitFailed("a corrupt record")}), owner_of)
+    asker, own = asks(named, ACME, "1")
+    _, neighbour = asks(named, ACME, "7")
+    await asyncio.wait({own, neighbour})
+    assert own.exception() is None
+    assert isinstance(neighbour.exception(), LiveKitFailed)
+    assert asker.beside_masked
+
+
+async def test_what_was_said_is_kept_for_nobody_who_was_told(livekit: HeldLiveKit) -> None:
+    named = NamedRooms(livekit, owner_of)
+    asker, masked = asks(named, ACME, "foreign")
+    (await livekit.until(1)).land()
+    kept = weakref.ref(await masked or asker)
+    del masked
+    gc.collect()
+    assert kept() is None
+    assert asker.beside_masked
 
 
 class Picky(RecordedLiveKit):
@@ -64,7 +271,7 @@ async def test_a_name_that_livekit_fails_at_never_fails_its_neighbours() -> None
     livekit = Picky({"7": LiveKitFailed("a corrupt record"), "absent": LiveKitFailed("odd")})
     named = NamedRooms(livekit, owner_of)
     names = [*map(str, range(64)), "absent", "none"]
-    answers = await asyncio.gather(*map(named.find, names), return_exceptions=True)
+    answers = await asyncio.gather(*(named.find(name, Asker(ACME)) for name in names), return_exceptions=True)
     failed = {name for name, answer in zip(names, answers, strict=True) if isinstance(answer, LiveKitFailed)}
     assert failed == {"7", "absent"}
     good = [answer for answer in answers if not isinstance(answer, BaseException)]
@@ -76,7 +283,9 @@ async def test_a_name_that_livekit_fails_at_never_fails_its_neighbours() -> None
 async def test_a_failure_that_is_about_no_room_is_not_asked_about_again(failure: type[Exception]) -> None:
     livekit = Picky({"7": failure("down")})
     named = NamedRooms(livekit, owner_of)
-    answers = await asyncio.gather(*(named.find(str(number)) for number in range(64)), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(named.find(str(number), Asker(ACME)) for number in range(64)), return_exceptions=True
+    )
     assert {type(answer) for answer in answers} == {failure}
     assert len(livekit.asked) == 1
 
@@ -84,7 +293,9 @@ async def test_a_failure_that_is_about_no_room_is_not_asked_about_again(failure:
 async def test_where_livekit_fails_at_everything_no_name_costs_more_than_two_questions() -> None:
     livekit = Picky({str(number): LiveKitFailed("broken") for number in range(64)})
     named = NamedRooms(livekit, owner_of)
-    answers = await asyncio.gather(*(named.find(str(number)) for number in range(64)), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(named.find(str(number), Asker(ACME)) for number in range(64)), return_exceptions=True
+    )
     assert {type(answer) for answer in answers} == {LiveKitFailed}
     assert len(livekit.asked) == 127
 
@@ -103,15 +314,15 @@ class Odd(RecordedLiveKit):
 
 async def test_rooms_that_were_not_asked_for_are_ignored() -> None:
     named = NamedRooms(Odd(room("b", "acme"), room("A", "acme"), room("a ", "acme")), owner_of)
-    assert await named.find("a") is None
+    assert await named.find("a", Asker(ACME)) is None
     named = NamedRooms(Odd(room("b"), room("a", "acme")), owner_of)
-    assert await named.find("a") == OwnedRoom(room("a", "acme"), owner_of('{"auth_id": "acme"}'))
+    assert await named.find("a", Asker(ACME)) == OwnedRoom(room("a", "acme"), owner_of('{"auth_id": "acme"}'))
 
 
 async def test_two_rooms_of_one_name_are_no_answer() -> None:
     named = NamedRooms(Odd(room("a", "acme"), room("a", "acme")), owner_of)
     with pytest.raises(LiveKitFailed):
-        await named.find("a")
+        await named.find("a", Asker(ACME))
 
 
 async def test_one_name_with_two_rooms_leaves_the_others_alone() -> None:
@@ -121,7 +332,7 @@ async def test_one_name_with_two_rooms_leaves_the_others_alone() -> None:
             return records + records[:1] if "a" in names else records
 
     named = NamedRooms(Twice(room("a"), room("b"), room("c")), owner_of)
-    answers = await asyncio.gather(*map(named.find, "abc"), return_exceptions=True)
+    answers = await asyncio.gather(*(named.find(name, Asker(ACME)) for name in "abc"), return_exceptions=True)
     assert [type(answer) for answer in answers] == [LiveKitFailed, OwnedRoom, OwnedRoom]
 
 

@@ -136,6 +136,34 @@ async def test_a_masked_answer_waits_for_its_time_and_no_other_does(
     assert masked.left == 1
 
 
+@pytest.mark.parametrize("name", [ABSENT, FOREIGN, OWNERLESS])
+async def test_an_answer_that_shared_a_question_with_a_masked_one_waits_for_its_time_too(
+    livekit: RecordedLiveKit, name: str
+) -> None:
+    masked = AtOnce()
+    rooms = Rooms(livekit.directory, Consistency.FULL, masked)
+    given, hidden = await asyncio.gather(
+        rooms.get(ACME, None, OWN), rooms.get(ACME, None, name), return_exceptions=True
+    )
+    assert isinstance(given, RoomDetails)
+    assert isinstance(hidden, RoomNotFound)
+    assert masked.left == 2
+
+
+@pytest.mark.parametrize("beside", [ABSENT, FOREIGN, OWNERLESS])
+async def test_a_failure_after_such_a_question_waits_for_its_time_too(
+    livekit: RecordedLiveKit, beside: str
+) -> None:
+    masked = AtOnce()
+    rooms = Rooms(livekit.directory, Consistency.FULL, masked)
+    livekit.failures[2] = LiveKitUnavailable("away")
+    failed, _ = await asyncio.gather(
+        rooms.get(ACME, None, OWN), rooms.get(ACME, None, beside), return_exceptions=True
+    )
+    assert isinstance(failed, LiveKitUnavailable)
+    assert masked.left == 2
+
+
 # --- the second look --------------------------------------------------------------------------------------
 
 ROOM, PEOPLE = ("rooms", (OWN,)), ("participants", (OWN,))

@@ -20,6 +20,7 @@ from service.auth.principal import (
     TenantId,
 )
 from service.authentication import PRINCIPAL
+from service.batches import Asker
 from service.consistency import Consistency
 from service.errors import ConsistencyInvalid, DomainError, OperatorOnly, TenantIdBlank
 from service.named_rooms import OwnedRoom
@@ -206,7 +207,7 @@ class RecordingDirectory:
         self.asked.append((scope, consistency))
         return []
 
-    async def room(self, name: str) -> OwnedRoom | None:
+    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         raise AssertionError
 
     async def participants(self, room_name: str) -> list[ParticipantInfo]:
