@@ -1,6 +1,7 @@
 """Owns the moment at which a masked answer leaves, so that its timing does not tell why it is masked.
 
-Step before: `service.rooms` knows that there is no such room for this caller. There is no step after.
+Step before: `service.rooms` knows that there is no such room for this caller, or that the answer shared a
+question with such a one (`service.batches`). There is no step after.
 
 A room that exists makes LiveKit's answer longer than one that does not, and reading it takes both LiveKit
 and this process some microseconds, which patience can measure. So a masked answer leaves a fixed time after

@@ -167,3 +167,20 @@ async def test_other_calls_get_their_turns_while_a_reading_is_taken_in(count: in
     await RoomIndex(owner_of, Summaries()).updated(reading)
     others.cancel()
     assert turns >= 2
+
+
+async def test_other_calls_get_their_turns_while_known_large_records_are_recognized() -> None:
+    turns = 0
+
+    async def other_calls() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    reading = records([room(str(number), metadata="x" * 512 * 1024) for number in range(60)])
+    index = await RoomIndex(owner_of, Summaries()).updated(reading)
+    others = asyncio.create_task(other_calls())
+    assert await index.updated(reading) is index
+    others.cancel()
+    assert turns >= 5

@@ -1,5 +1,7 @@
 """Who sees which rooms, what stays masked, and after which questions to LiveKit."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from service.errors import (
     RoomNotFound,
     TenantIdBlank,
 )
-from service.rooms import Rooms
+from service.rooms import RoomDetails, Rooms
 from tests.service.recorded_rooms import AtOnce, RecordedLiveKit, room
 
 ACME = Tenant(TenantId("acme"))

@@ -1,8 +1,13 @@
-"""An absent, a foreign and an ownerless room take the same upstream calls and the same time."""
+"""An absent, a foreign and an ownerless room take the same upstream calls and the same time.
 
+So does a room of the caller's own that is asked for beside one of them.
+"""
+
+import asyncio
 import json
 import random
 import statistics
+import time
 from collections.abc import Awaitable, Callable
 from itertools import cycle
 
@@ -81,6 +86,31 @@ def over_grpc(channel: grpc.aio.Channel) -> Callable[[str], Awaitable[None]]:
     return ask
 
 
+OWN = "room-own-room0"
+
+
+def own_beside(channel: grpc.aio.Channel) -> Callable[[str], Awaitable[float]]:
+    """Asks for the own room and for eight of a kind at once; gives the µs until the own one's answer.
+
+    What one of them adds to the time of a shared question, eight add eight times.
+    """
+    get_room = pb_grpc.TenantRoomsStub(channel).GetRoom
+    masked = over_grpc(channel)
+
+    async def own() -> float:
+        await get_room(pb.GetRoomRequest(room_name=OWN), metadata=(("authorization", f"Bearer {ACME}"),))
+        return time.perf_counter_ns() / 1000
+
+    async def ask_for(kind: str) -> float:
+        neighbours = [asyncio.ensure_future(masked(name)) for name in names_of(kind)]
+        began = time.perf_counter_ns() / 1000
+        took = await own() - began
+        await asyncio.gather(*neighbours)
+        return took
+
+    return ask_for
+
+
 def over_rest(session: aiohttp.ClientSession, url: str) -> Callable[[str], Awaitable[None]]:
     """The same over REST."""
 
@@ -127,6 +157,21 @@ async def test_over_rest_the_time_does_not_tell_why_a_room_is_masked(
         of_kinds(over_rest(http_session, walled_on_redis.stack.url)), at_once=CALLERS,
     )  # fmt: skip
     wall.record("Timing of masked answers over REST", PAIRS, pair_rows(times))
+    assert leaks(times, wall) == []
+
+
+@pytest.mark.wall
+@pytest.mark.usefixtures("rooms")
+async def test_the_time_of_an_own_rooms_answer_does_not_tell_of_the_names_asked_for_beside_it(
+    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: Wall
+) -> None:
+    await real_livekit_on_redis.create_room(OWN, owner="acme")
+    async with grpc.aio.insecure_channel(walled_on_redis.stack.grpc_address) as channel:
+        times = await sampled(
+            wall, "an own room beside masked ones", KINDS, wall.count(SAMPLES, short=150),
+            own_beside(channel), at_once=1,
+        )  # fmt: skip
+    wall.record("Timing of an own room's answer, asked for beside eight masked ones", PAIRS, pair_rows(times))
     assert leaks(times, wall) == []
 
 
