@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from service import errors
 from service.auth.principal import OneTenant, Scope
+from service.batches import Asker
 from service.call_watch import CALL
 from service.consistency import Consistency
 from service.directory import RoomSource
@@ -173,10 +174,10 @@ class WatchedDirectory:
         with self._watch.waits(NAMED_ROOMS if by_name else ALL_ROOMS):
             return await self._directory.rooms(scope, consistency)
 
-    async def room(self, name: str) -> OwnedRoom | None:
+    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         """As the directory's."""
         with self._watch.waits(NAMED_ROOMS):
-            return await self._directory.room(name)
+            return await self._directory.room(name, asker)
 
     async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
         """As the directory's."""
