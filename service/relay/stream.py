@@ -4,7 +4,8 @@ Step before: `service.relay.servicer` has accepted the stream. Step after: `serv
 call, and `service.relay.outbox` holds the answers until they are sent.
 
 What a stream can hold is bounded. Who sends more calls than are answered, or does not read the answers, is
-not read from; and as every call has a deadline, also for being sent, what is held goes away by itself.
+not read from; calls that have begun by then wait, before their answers are made, for space in the outbox; and
+as every call has a deadline, also for that and for being sent, what is held goes away by itself.
 """
 
 import asyncio
@@ -32,9 +33,6 @@ METHODS: Final[Mapping[int, str]] = {
 
 MOST_CALLS: Final = 1_024
 """Calls of one stream that are read and not yet wholly answered; at so many, no more are read."""
-
-MOST_UNSENT_BYTES: Final = 32 * 1024 * 1024
-"""Bytes of answers that wait to be sent; at so many, no more calls are read."""
 
 MOST_MILLISECONDS: Final = 300_000
 """The longest time of a call, which is also the most that the edge may be set to."""
@@ -135,7 +133,7 @@ class Stream:
                 for call_id in frame.cancelled:
                     self._cancel(call_id)
                 for call in frame.calls:
-                    while len(self._calls) >= MOST_CALLS or self._outbox.unsent >= MOST_UNSENT_BYTES:
+                    while len(self._calls) >= MOST_CALLS or self._outbox.is_full:
                         self._room.clear()
                         await self._room.wait()
                     self._begin(call)
@@ -159,7 +157,12 @@ class Stream:
         begun.timer = self._loop.call_later(seconds, self._expire, call.id, begun)
         begun.task = self._loop.create_task(
             self._relayed_calls.serve(
-                method, metadata, call.request, self._loop.time() + seconds, self._context
+                method,
+                metadata,
+                call.request,
+                self._loop.time() + seconds,
+                self._context,
+                partial(self._outbox.keep_space, call.id),
             ),
             context=ContextVariables(),  # empty: nothing of another call or of the stream is in it
         )
@@ -168,6 +171,7 @@ class Stream:
     def _settle(self, call_id: int, call: _Call, task: "asyncio.Task[Outcome]") -> None:
         try:
             if call.left:
+                self._outbox.give_back(call_id)
                 self._forget(call_id)
             else:
                 self._answer(call_id, _TIME_IS_UP if call.expired else _outcome_of(task))

@@ -8,14 +8,16 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
+from service.answer_space import space_for
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
 from service.authentication import POLICIES, PRINCIPAL, Access, AuthenticationInterceptor
 from service.error_boundary import ErrorBoundary
-from service.relay import stream
+from service.relay import outbox
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.outbox import Outbox
 from service.relay.servicer import MOST_STREAMS, Relay
@@ -437,7 +439,7 @@ async def test_a_stream_with_too_many_calls_is_not_read_from_until_one_is_answer
 async def test_who_does_not_read_answers_is_not_read_from_until_they_are_gone(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MOST_UNSENT_BYTES", 4_000_000)
+    monkeypatch.setattr(outbox, "MOST_BYTES", 4_000_000)
 
     async def large_or_waiting(request: Any, context: Context) -> Any:
         if isinstance(request, pb.ListRoomsRequest):
@@ -459,6 +461,47 @@ async def test_who_does_not_read_answers_is_not_read_from_until_they_are_gone(
         while read < 2:
             read += not (await caller.answer()).more
         await gate.until_waiting("b")
+
+
+async def test_calls_that_have_begun_make_no_more_answers_than_there_is_space_for(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when all of them begin while nothing waits to be sent; a deadline and a caller that leaves count."""
+    size, most = 1_000_000, 8_000_000
+    monkeypatch.setattr(outbox, "MOST_BYTES", most)
+    all_begun, made = asyncio.Event(), 0
+
+    async def large_or_waiting(request: Any, context: Context) -> Any:
+        nonlocal made
+        if isinstance(request, pb.GetRoomRequest):
+            return await gate(request, context)
+        await all_begun.wait()
+        await space_for(size)
+        made += size
+        return pb.ListRoomsResponse(next_page_token="x" * size)
+
+    async with serving(large_or_waiting) as served, relaying(served.channel) as caller:
+        lists = [relayed(LIST_ROOMS, metadata=TOKEN, call_id=n) for n in range(40)]
+        lists[38].milliseconds_left = 100
+        await caller.send(*lists, room("the last", 40))
+        await gate.until_waiting("the last")
+        all_begun.set()
+        await caller.send(cancelled=(39,))
+        gate.let("the last")  # its answer is small, and needs no space
+        sizes, read, codes = dict.fromkeys(range(41), 0), 0, {}
+        while len(codes) < 40:
+            await asyncio.sleep(0.01)  # to read slower than answers are made
+            for answer in (await caller.frame()).answers:
+                sizes[answer.id] += len(answer.response)
+                read += len(answer.response)
+                if not answer.more:
+                    status = Status.FromString(answer.status)
+                    codes[answer.id] = status.code
+            # Beyond what is read and what may wait, gRPC has a few frames under way.
+            assert made <= read + most + 8 * outbox.FRAME_BYTES
+    assert {n for n, code in codes.items() if code} == {38}
+    assert min(sizes[n] for n in range(38)) > size
+    assert sizes[39] == 0
 
 
 async def test_a_large_answer_does_not_hold_up_a_small_one(gate: Gate) -> None:
