@@ -72,6 +72,7 @@ class RelayedCalls:
         raw_request: bytes,
         deadline: float,
         stream: Context,
+        *,
         space: Callable[[int], Awaitable[None]],
     ) -> Outcome:
         """What becomes of this call. It sets context variables, so it needs a task of its own.

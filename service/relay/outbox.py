@@ -17,7 +17,7 @@ FRAME_BYTES: Final = 1024 * 1024
 """From here on a frame takes no further answer; so it ends below this and one piece more."""
 
 MOST_BYTES: Final = 32 * 1024 * 1024
-"""Bytes of answers that wait to be sent or are just made; beyond them, none is made but a larger one alone."""
+"""Bytes of answers that wait to be sent or are just made; more only for one that is alone."""
 
 _SMALL_CHANGE: Final = 64
 """What an answer takes beside its own bytes, about."""

@@ -34,6 +34,9 @@ METHODS: Final[Mapping[int, str]] = {
 MOST_CALLS: Final = 1_024
 """Calls of one stream that are read and not yet wholly answered; at so many, no more are read."""
 
+IDLE_SECONDS: Final = 20.0
+"""A stream with no call for so long, or up to twice that, is asked to end, and ended when it does not."""
+
 MOST_MILLISECONDS: Final = 300_000
 """The longest time of a call, which is also the most that the edge may be set to."""
 
@@ -82,6 +85,8 @@ class Stream:
         self._all_read = False
         self._failure: Exception | None = None
         self._leaving = False
+        self._carried = False
+        self._idle = False
 
     @property
     def calls(self) -> int:
@@ -104,6 +109,7 @@ class Stream:
         """
         reader = asyncio.create_task(self._read(requests))
         aging = None if self._seconds is None else self._loop.call_later(self._seconds, self.leave)
+        watching = asyncio.create_task(self._watch())
         try:
             yield pb.ExchangeResponse()
             said_leaving = False
@@ -116,7 +122,7 @@ class Stream:
                     self._room.set()
                     said_leaving = self._leaving
                     yield pb.ExchangeResponse(answers=answers, leaving=say_leaving)
-                elif self._all_read and not self._calls:
+                elif (self._all_read or self._idle) and not self._calls:
                     return
                 else:
                     self._to_send.clear()
@@ -125,7 +131,16 @@ class Stream:
         finally:
             if aging is not None:
                 aging.cancel()
-            await self._end(reader)
+            await self._end(reader, watching)
+
+    async def _watch(self) -> None:
+        """Ends a stream that carries nothing, after its other side had the time to end it."""
+        while not self._idle:
+            asked, self._carried = self._leaving, False
+            await asyncio.sleep(IDLE_SECONDS)
+            if not self._carried and not self._calls:
+                self._idle = asked
+                self.leave()
 
     async def _read(self, requests: AsyncIterator[pb.ExchangeRequest]) -> None:
         try:
@@ -147,6 +162,7 @@ class Stream:
         if call.id in self._calls:
             raise errors.RequestMalformed("a call with the id of another")
         begun = self._calls[call.id] = _Call()
+        self._carried = True
         method = METHODS.get(call.method)
         metadata = _metadata_of(call)
         if method is None or metadata is None or not call.milliseconds_left:
@@ -162,7 +178,7 @@ class Stream:
                 call.request,
                 self._loop.time() + seconds,
                 self._context,
-                partial(self._outbox.keep_space, call.id),
+                space=partial(self._outbox.keep_space, call.id),
             ),
             context=ContextVariables(),  # empty: nothing of another call or of the stream is in it
         )
@@ -210,10 +226,11 @@ class Stream:
         self._failure = self._failure or error
         self._to_send.set()
 
-    async def _end(self, reader: "asyncio.Task[None]") -> None:
+    async def _end(self, *tasks_of_its_own: "asyncio.Task[None]") -> None:
         """Cancels all that is under way; nobody is left to be answered."""
-        reader.cancel()
-        tasks: list[asyncio.Task[Any]] = [reader]
+        tasks: list[asyncio.Task[Any]] = [*tasks_of_its_own]
+        for task in tasks:
+            task.cancel()
         for call in self._calls.values():
             call.left = True
             if call.timer is not None:
