@@ -25,6 +25,8 @@ from edge.metrics import HostPort
 from edge.tls_files import (
     UnusableFilesError,
     load_authorities,
+    load_certificates,
+    load_key,
     load_pair,
     read_file,
     system_authorities,
@@ -102,11 +104,18 @@ def _authorities(value: Path | None, info: ValidationInfo) -> Path | None:
     return value
 
 
+def _certificate(value: Path) -> Path:
+    _usable(lambda: load_certificates(read_file(value)))
+    return value
+
+
 def _key_of(certificate_field: str) -> AfterValidator:
     """A key file and the certificate file before it: both or neither, and a pair."""
 
     def check(value: Path | None, info: ValidationInfo) -> Path | None:
-        if certificate_field not in info.data:  # refused already
+        if certificate_field not in info.data:  # refused already, and the key may be to be refused too
+            if value is not None:
+                _usable(lambda: load_key(read_file(value)))
             return value
         certificates = info.data[certificate_field]
         if (value is None) is not (certificates is None):
@@ -188,7 +197,9 @@ class EdgeSettings(LimitSettings):
         32 * 1024
     )
     max_body_bytes: Annotated[int, Field(alias=PREFIX + "MAX_BODY_BYTES", ge=0, le=1024 * 1024)] = 64 * 1024
-    tls_cert_file: Annotated[Path | None, Field(alias=PREFIX + "TLS_CERT_FILE")] = None
+    tls_cert_file: Annotated[
+        Path | None, AfterValidator(_certificate), Field(alias=PREFIX + "TLS_CERT_FILE")
+    ] = None
     tls_key_file: Annotated[
         Path | None, _key_of("tls_cert_file"), Field(alias=PREFIX + "TLS_KEY_FILE", validate_default=True)
     ] = None
@@ -201,7 +212,10 @@ class EdgeSettings(LimitSettings):
         Field(alias=PREFIX + "GRPC_CA_FILE", validate_default=True),
     ] = None
     grpc_cert_file: Annotated[
-        Path | None, AfterValidator(_needs_tls), Field(alias=PREFIX + "GRPC_CERT_FILE")
+        Path | None,
+        AfterValidator(_certificate),
+        AfterValidator(_needs_tls),
+        Field(alias=PREFIX + "GRPC_CERT_FILE"),
     ] = None
     grpc_key_file: Annotated[
         Path | None,

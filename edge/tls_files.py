@@ -81,15 +81,8 @@ def load_pair(contents: Contents) -> Pair:
         UnusableFilesError: what is there is no pair, or not one that everybody can speak TLS with today.
     """
     certificates_pem, key_pem = contents
-    certificates = _certificates(certificates_pem)
-    key = _key(key_pem)
-    first, now = certificates[0], dt.datetime.now(dt.UTC)
-    if first.version is not x509.Version.v3:
-        raise UnusableFilesError("the certificate is not one of X.509 version 3")
-    if first.not_valid_after_utc < now:
-        raise UnusableFilesError(f"the certificate ended on {first.not_valid_after_utc:%Y-%m-%d}")
-    if first.not_valid_before_utc > now + _CLOCKS_MAY_DIFFER:
-        raise UnusableFilesError(f"the certificate begins on {first.not_valid_before_utc:%Y-%m-%d}")
+    certificates = load_certificates(certificates_pem)
+    key = load_key(key_pem)
     # In one form each, as not every TLS library reads all of them, and without what else is in the files.
     pair = Pair(_pem(certificates), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with PairInMemory(pair) as file:
@@ -98,6 +91,23 @@ def load_pair(contents: Contents) -> Pair:
         except ssl.SSLError:
             raise UnusableFilesError("the certificate and the key do not belong together") from None
     return pair
+
+
+def load_certificates(pem: bytes | None) -> list[x509.Certificate]:
+    """A certificate that can be shown today, with those that link it to an authority.
+
+    Raises:
+        UnusableFilesError: what is there is none.
+    """
+    certificates = _certificates(pem)
+    first, now = certificates[0], dt.datetime.now(dt.UTC)
+    if first.version is not x509.Version.v3:
+        raise UnusableFilesError("the certificate is not one of X.509 version 3")
+    if first.not_valid_after_utc < now:
+        raise UnusableFilesError(f"the certificate ended on {first.not_valid_after_utc:%Y-%m-%d}")
+    if first.not_valid_before_utc > now + _CLOCKS_MAY_DIFFER:
+        raise UnusableFilesError(f"the certificate begins on {first.not_valid_before_utc:%Y-%m-%d}")
+    return certificates
 
 
 def load_authorities(pem: bytes | None) -> bytes:
@@ -125,7 +135,12 @@ def _certificates(pem: bytes | None) -> list[x509.Certificate]:
     return certificates
 
 
-def _key(pem: bytes | None) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+def load_key(pem: bytes | None) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+    """A private key of a kind that everybody can speak TLS with.
+
+    Raises:
+        UnusableFilesError: what is there is none.
+    """
     if pem is None:
         raise UnusableFilesError("the key file cannot be read")
     try:

@@ -12,7 +12,7 @@ from service.auth.auth_service import AuthService, Watch, open_questions
 from service.auth.authenticator import Authenticator, Verifier
 from service.auth.identity_provider import IdentityProvider, KeySet
 from service.auth.key_set import GivenKeySet, open_key_set
-from service.auth.refusal_log import RefusalLog
+from service.auth.refusal_log import BY_THE_AUTH_SERVICE, RefusalLog
 from service.auth.signing import Signer
 from service.auth.verdict_cache import VerdictCache
 from service.settings import Settings
@@ -27,12 +27,14 @@ class Lasting:
         fetched_keys: the identity provider's, which stay fresh by themselves. Opened anew they would be
             unknown until the provider has answered. None when they are not fetched.
         keys_trust: how the provider's certificate is checked.
-        refusals: counts on from reload to reload.
+        refusals: of the identity provider's tokens; counts on from reload to reload.
+        auth_service_refusals: so do those of the auth service.
     """
 
     fetched_keys: KeySet | None
     keys_trust: Trust
     refusals: RefusalLog
+    auth_service_refusals: RefusalLog
 
 
 @asynccontextmanager
@@ -46,9 +48,9 @@ async def open_lasting(
         on_fetch: told of each fetch of the keys whether it gave usable ones.
     """
     trust = Trust(trusting(settings.oidc_ca))
-    with closing(RefusalLog()) as refusals:
+    with closing(RefusalLog()) as refusals, closing(RefusalLog(events=BY_THE_AUTH_SERVICE)) as others:
         if settings.oidc_jwks_url is None:
-            yield Lasting(None, trust, refusals)
+            yield Lasting(None, trust, refusals, others)
             return
         async with open_key_set(
             settings.oidc_jwks_url,
@@ -57,7 +59,7 @@ async def open_lasting(
             settings.oidc_max_stale,
             on_fetch,
         ) as keys:
-            yield Lasting(keys, trust, refusals)
+            yield Lasting(keys, trust, refusals, others)
 
 
 @asynccontextmanager
@@ -89,6 +91,7 @@ async def open_authenticator(
                 allow_no_id=settings.auth_service_allow_no_id,
                 cache=VerdictCache(keeps) if keeps else None,
                 watch=watch,
+                refusals=lasting.auth_service_refusals,
             )
         yield Authenticator(verifiers, auth_service, required=settings.auth_required)
 

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from livekit.protocol.models import ParticipantInfo, Room
 
+from service.answer_space import space_for
 from service.authentication import PRINCIPAL
 from service.consistency import Consistency
 from service.errors import ConsistencyInvalid
@@ -68,6 +69,8 @@ class Servicer(TenantRoomsServicer):
             parts += [room.summary for room in page.rooms[start : start + _ROOMS_PER_STEP]]
             await turns.pass_on()
         parts.append(pb.ListRoomsResponse(next_page_token=page.next_page_token).SerializeToString())
+        # Until here it is shared with other calls; only the answer takes memory of its own.
+        await space_for(sum(map(len, parts)))
         return b"".join(parts)
 
     async def GetRoom(
@@ -81,6 +84,8 @@ class Servicer(TenantRoomsServicer):
             request.tenant_id if request.HasField("tenant_id") else None,
             request.room_name,
         )
+        # What LiveKit said is about as long as what is made of it.
+        await space_for(details.room.ByteSize() + sum(who.ByteSize() for who in details.participants))
         return pb.GetRoomResponse(
             room=_room_message(details.room), participants=map(_participant_message, details.participants)
         )

@@ -12,6 +12,7 @@ import aiohttp
 
 from service.auth.principal import Anonymous, Principal, Tenant, TenantId, is_tenant_id
 from service.auth.question import Question
+from service.auth.refusal_log import RefusalLog
 from service.auth.signing import Signer
 from service.auth.unambiguous_json import members_once
 from service.auth.verdict_cache import REFUSED, Refused, VerdictCache
@@ -65,6 +66,7 @@ class AuthService:
         allow_no_id: whether a caller who is accepted without an id sees all rooms, instead of none.
         cache: keeps verdicts where the operator has set a time for it.
         watch: is told of each wait for an answer, and of each question that is really asked.
+        refusals: is told why a token was refused, once for each question that is really asked.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class AuthService:
         allow_no_id: bool,
         cache: VerdictCache | None,
         watch: Watch | None = None,
+        refusals: RefusalLog | None = None,
     ) -> None:
         self._session = session
         self._url = url
@@ -85,6 +88,7 @@ class AuthService:
         self._allow_no_id = allow_no_id
         self._cache = cache
         self._watch = watch or _Unwatched()
+        self._refusals = refusals
         self._flights: Flights[Question, Principal | Refused] = Flights(self._ask)
 
     async def verify(self, question: Question) -> Principal:
@@ -114,7 +118,15 @@ class AuthService:
 
     async def _ask(self, question: Question) -> Principal | Refused:
         with self._watch.asks(_NAME):
-            return await self._asked(question)
+            try:
+                return await self._asked(question)
+            except CredentialRejected as refusal:
+                self._tell(str(refusal))
+                raise
+
+    def _tell(self, reason: str) -> None:
+        if self._refusals is not None:
+            self._refusals.refused(reason)
 
     async def _asked(self, question: Question) -> Principal | Refused:
         """The verdict, if there is one; any other answer that grants nothing is an error, and not kept."""
@@ -130,7 +142,8 @@ class AuthService:
                 match answer.status:
                     case 200:
                         return self._principal_in(await _read(answer))
-                    case 401 | 403:
+                    case 401 | 403 as status:
+                        self._tell(f"the auth service answered {status}")
                         return REFUSED
                     case status if 400 <= status < 500:
                         raise CredentialRejected(f"the auth service answered {status}")

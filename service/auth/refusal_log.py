@@ -1,6 +1,7 @@
 """Owns how refused tokens are logged: each reason at once, but a flood of them in few lines.
 
-Step before: `service.auth.identity_provider` has refused a token. There is no step after.
+Step before: `service.auth.identity_provider` has refused a token, or the auth service behind
+`service.auth.auth_service` has. There is no step after.
 """
 
 import asyncio
@@ -16,6 +17,15 @@ INTERVAL_SECONDS: Final = 60.0
 MOST_REASONS: Final = 100
 """So many reasons are told apart at a time."""
 OTHER_REASONS: Final = "other reasons"
+
+OF_THE_IDENTITY_PROVIDER: Final = (
+    "a token of the identity provider was refused",
+    "more tokens of the identity provider were refused",
+)
+BY_THE_AUTH_SERVICE: Final = (
+    "a token was refused by the auth service",
+    "more tokens were refused by the auth service",
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -53,9 +63,13 @@ class RefusalLog:
 
     Args:
         later: calls a function after so many seconds; None means the running loop's own.
+        events: what is logged at once, and with a count.
     """
 
-    def __init__(self, later: Later | None = None) -> None:
+    def __init__(
+        self, later: Later | None = None, events: tuple[str, str] = OF_THE_IDENTITY_PROVIDER
+    ) -> None:
+        self._at_once, self._counted_event = events
         self._later = later
         self._counted: dict[str, _Counted] = {}
 
@@ -70,7 +84,7 @@ class RefusalLog:
         if counted := self._counted.get(reason):
             counted.count += 1
             return
-        _log.info("a token of the identity provider was refused", problem=reason)
+        _log.info(self._at_once, problem=reason)
         self._count_for_a_while(reason)
 
     def close(self) -> None:
@@ -92,7 +106,5 @@ class RefusalLog:
         counted = self._counted.pop(reason)
         counted.until_told.cancel()
         if counted.count:
-            _log.info(
-                "more tokens of the identity provider were refused", problem=reason, count=counted.count
-            )
+            _log.info(self._counted_event, problem=reason, count=counted.count)
         return counted.count

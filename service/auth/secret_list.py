@@ -4,8 +4,7 @@ Step before: `service.settings` has the text. Step after: `service.auth.api_secr
 """
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -66,9 +65,13 @@ def parse_secret_list(text: str) -> tuple[ApiSecret, ...]:
         ValueError: with all that is wrong; entries are named by their place, never by their secret.
     """
     try:
-        entries = _ENTRIES.validate_python(json.loads(text, object_pairs_hook=members_once))
+        listed = json.loads(text, object_pairs_hook=members_once)
+        entries = _ENTRIES.validate_python(listed)
     except ValidationError as error:
-        raise ValueError("; ".join(map(_describe, error.errors()))) from None
+        problems = [*map(_describe, error.errors())]
+        for others in _secret_problems(_secrets_in(listed)).values():
+            problems += others
+        raise ValueError("; ".join(dict.fromkeys(problems))) from None
     except NameTwice:
         raise ValueError("has an entry with one member twice") from None
     except (ValueError, RecursionError):
@@ -88,22 +91,41 @@ def checked(placed: Sequence[Placed]) -> tuple[ApiSecret, ...]:
         ValueError: with all that is wrong.
     """
     problems = [] if placed else ["lists no secret"]
-    uses = Counter(entry.fingerprint for _, _, entry in placed)
+    of_secrets = _secret_problems([(place, entry.secret) for _, place, entry in placed])
     roles: dict[str, str] = {}
     for id_place, secret_place, entry in placed:
         if not is_tenant_id(entry.id):
             problems.append(f"{id_place}: the id is blank, padded with blanks or not valid Unicode")
-        try:
-            check_secret(entry.secret)
-        except ValueError as error:
-            problems.append(f"{secret_place}: it {error}")
-        if uses[entry.fingerprint] > 1:
-            problems.append(f"{secret_place}: the secret is in more than one entry")
+        problems += of_secrets.get(secret_place, [])
         if roles.setdefault(entry.id, entry.role) != entry.role:
             problems.append(f"{id_place}: another entry gives the same id another role")
     if problems:
         raise ValueError("; ".join(dict.fromkeys(problems)))
     return tuple(entry for _, _, entry in placed)
+
+
+def _secret_problems(placed: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """What is wrong with these secrets, by the words for where each one stands."""
+    problems: dict[str, list[str]] = {}
+    used: dict[bytes, list[str]] = {}
+    for place, secret in placed:
+        try:
+            check_secret(secret)
+        except ValueError as error:
+            problems.setdefault(place, []).append(f"{place}: it {error}")
+        used.setdefault(ApiSecret("", secret).fingerprint, []).append(place)
+    for places in used.values():
+        if len(places) > 1:
+            for place in places:
+                problems.setdefault(place, []).append(f"{place}: the secret is in more than one entry")
+    return problems
+
+
+def _secrets_in(listed: object) -> Iterator[tuple[str, str]]:
+    """Place and secret of each entry that has one, whatever else is wrong with it."""
+    for place, entry in enumerate(listed if isinstance(listed, list) else [], 1):
+        if isinstance(entry, dict) and isinstance(secret := entry.get("secret"), str):
+            yield f"entry {place}", secret
 
 
 def _describe(problem: ErrorDetails) -> str:

@@ -6,7 +6,7 @@ finding its handler, and keeping what becomes of it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, Never, cast
@@ -15,6 +15,7 @@ import grpc
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
+from service.answer_space import SPACE
 from service.request_id import REQUEST_ID_KEY
 from service.rpc_types import Context, Continuation, Handler
 from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer, add_TenantRoomsServicer_to_server
@@ -65,7 +66,14 @@ class RelayedCalls:
             self._find = partial(intercept, self._find)
 
     async def serve(
-        self, method: str, metadata: Pairs, raw_request: bytes, deadline: float, stream: Context
+        self,
+        method: str,
+        metadata: Pairs,
+        raw_request: bytes,
+        deadline: float,
+        stream: Context,
+        *,
+        space: Callable[[int], Awaitable[None]],
     ) -> Outcome:
         """What becomes of this call. It sets context variables, so it needs a task of its own.
 
@@ -75,11 +83,13 @@ class RelayedCalls:
             raw_request: the encoded request.
             deadline: when its time is up, by the event loop's clock. Whoever calls this cancels it then.
             stream: the context of the stream that it came by.
+            space: waits until an answer of so many bytes may be made.
 
         Raises:
             Exception: something that no interceptor has turned into a status.
         """
         context = _RelayedContext(metadata, deadline, stream)
+        SPACE.set(space)
         answer: object = b""
         try:
             handler = await self._find(cast("grpc.HandlerCallDetails", _Details(method, metadata)))

@@ -3,6 +3,7 @@
 Step before: `service.relay.stream` has an answer. Step after: the frame goes to the edge.
 """
 
+import asyncio
 from collections import deque
 from typing import Final
 
@@ -14,6 +15,9 @@ PIECE_BYTES: Final = 256 * 1024
 
 FRAME_BYTES: Final = 1024 * 1024
 """From here on a frame takes no further answer; so it ends below this and one piece more."""
+
+MOST_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of answers that wait to be sent or are just made; more only for one that is alone."""
 
 _SMALL_CHANGE: Final = 64
 """What an answer takes beside its own bytes, about."""
@@ -34,19 +38,68 @@ class Outbox:
     """The answers that wait, in the order in which they came.
 
     Attributes:
-        unsent: the bytes of all of them.
+        unsent: the bytes of all of them, and of those for which space is kept.
     """
 
     def __init__(self) -> None:
         self._queue: deque[_Waiting] = deque()
         self._waiting: dict[int, _Waiting] = {}
+        self._kept: dict[int, int] = {}
+        self._in_line: deque[tuple[int, int, asyncio.Future[None]]] = deque()  # call, bytes, its turn
         self.unsent = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further call should begin, as its answer could not be made now."""
+        return self.unsent >= MOST_BYTES or bool(self._in_line)
+
+    async def keep_space(self, call_id: int, size: int) -> None:
+        """Returns when there is space for an answer of so many bytes, in the order of coming.
+
+        The space is this call's until `put`, or `give_back` where no answer comes.
+        """
+        if not self._in_line and self._fits(size):
+            self._keep(call_id, size)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._in_line.append((call_id, size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._admit()  # it may have been all that held up the next
+            raise
+
+    def give_back(self, call_id: int) -> None:
+        """Frees the space that is kept for this call, if any."""
+        self.unsent -= self._kept.pop(call_id, 0)
+        self._admit()
+
+    def _fits(self, size: int) -> bool:
+        return not self.unsent or self.unsent + size <= MOST_BYTES
+
+    def _keep(self, call_id: int, size: int) -> None:
+        self._kept[call_id] = size
+        self.unsent += size
+
+    def _admit(self) -> None:
+        """Gives space to those whose turn it is, as far as there is any."""
+        while self._in_line:
+            call_id, size, turn = self._in_line[0]
+            if not turn.done():  # else it was cancelled while it waited
+                if not self._fits(size):
+                    return
+                self._keep(call_id, size)
+                turn.set_result(None)
+            self._in_line.popleft()
 
     def put(self, call_id: int, outcome: Outcome) -> None:
         """Adds the answer to a call, which has none here."""
+        self.unsent -= self._kept.pop(call_id, 0)
         waiting = self._waiting[call_id] = _Waiting(call_id, outcome)
         self._queue.append(waiting)
         self.unsent += len(outcome.answer)
+        if self._in_line:
+            self._admit()  # the answer may have become shorter, or an error
 
     def take_back(self, call_id: int) -> bool:
         """Forgets the rest of an answer; False where there is none."""
@@ -55,6 +108,7 @@ class Outbox:
             return False
         self.unsent -= len(waiting.outcome.answer) - waiting.sent
         waiting.outcome = None  # its place in the queue is skipped when it comes up
+        self._admit()
         return True
 
     def frame(self) -> tuple[list[pb.Answer], list[int]]:
@@ -88,4 +142,5 @@ class Outbox:
             complete.append(waiting.call_id)
             self.unsent -= len(piece)
             size += len(piece) + len(outcome.status) + _SMALL_CHANGE
+        self._admit()
         return answers, complete

@@ -19,6 +19,9 @@ MOST_STREAMS: Final = 256
 """Streams at a time. Each worker of an edge has one, and two for a moment when it changes over; one that gets
 none makes unary calls."""
 
+MOST_STREAMS_OF_A_PEER: Final = 128
+"""Streams from one address, so that one cannot take all. The edge has at most 64 workers."""
+
 
 class Relay(RelayServicer):
     """The rpc of `tenantrooms.relay.v1.Relay`.
@@ -31,7 +34,7 @@ class Relay(RelayServicer):
     def __init__(self, calls: RelayedCalls, stream_seconds: float | None = None) -> None:
         self._calls = calls
         self._stream_seconds = stream_seconds
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, str] = {}  # with the addresses that they come from
         self._leaving = False
 
     @property
@@ -58,13 +61,20 @@ class Relay(RelayServicer):
         """One stream."""
         if self._leaving:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "The service is stopping")
-        if len(self._streams) >= MOST_STREAMS:
+        host = host_of(context.peer())
+        hosts = list(self._streams.values())
+        if len(hosts) >= MOST_STREAMS or hosts.count(host) >= MOST_STREAMS_OF_A_PEER:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many streams")
         stream = Stream(self._calls, context, self._stream_seconds)
-        self._streams.add(stream)
+        self._streams[stream] = host
         try:
             async with aclosing(stream.frames(request_iterator)) as frames:
                 async for frame in frames:
                     yield frame
         finally:
-            self._streams.discard(stream)
+            del self._streams[stream]
+
+
+def host_of(peer: str) -> str:
+    """The peer's address without its port; of a Unix socket, all clients are one peer."""
+    return peer if peer.startswith("unix") else peer.rpartition(":")[0]

@@ -4,7 +4,8 @@ Step before: `service.relay.servicer` has accepted the stream. Step after: `serv
 call, and `service.relay.outbox` holds the answers until they are sent.
 
 What a stream can hold is bounded. Who sends more calls than are answered, or does not read the answers, is
-not read from; and as every call has a deadline, also for being sent, what is held goes away by itself.
+not read from; calls that have begun by then wait, before their answers are made, for space in the outbox; and
+as every call has a deadline, also for that and for being sent, what is held goes away by itself.
 """
 
 import asyncio
@@ -33,8 +34,8 @@ METHODS: Final[Mapping[int, str]] = {
 MOST_CALLS: Final = 1_024
 """Calls of one stream that are read and not yet wholly answered; at so many, no more are read."""
 
-MOST_UNSENT_BYTES: Final = 32 * 1024 * 1024
-"""Bytes of answers that wait to be sent; at so many, no more calls are read."""
+IDLE_SECONDS: Final = 20.0
+"""A stream with no call for so long, or up to twice that, is asked to end, and ended when it does not."""
 
 MOST_MILLISECONDS: Final = 300_000
 """The longest time of a call, which is also the most that the edge may be set to."""
@@ -84,6 +85,8 @@ class Stream:
         self._all_read = False
         self._failure: Exception | None = None
         self._leaving = False
+        self._carried = False
+        self._idle = False
 
     @property
     def calls(self) -> int:
@@ -106,6 +109,7 @@ class Stream:
         """
         reader = asyncio.create_task(self._read(requests))
         aging = None if self._seconds is None else self._loop.call_later(self._seconds, self.leave)
+        watching = asyncio.create_task(self._watch())
         try:
             yield pb.ExchangeResponse()
             said_leaving = False
@@ -118,7 +122,7 @@ class Stream:
                     self._room.set()
                     said_leaving = self._leaving
                     yield pb.ExchangeResponse(answers=answers, leaving=say_leaving)
-                elif self._all_read and not self._calls:
+                elif (self._all_read or self._idle) and not self._calls:
                     return
                 else:
                     self._to_send.clear()
@@ -127,7 +131,16 @@ class Stream:
         finally:
             if aging is not None:
                 aging.cancel()
-            await self._end(reader)
+            await self._end(reader, watching)
+
+    async def _watch(self) -> None:
+        """Ends a stream that carries nothing, after its other side had the time to end it."""
+        while not self._idle:
+            asked, self._carried = self._leaving, False
+            await asyncio.sleep(IDLE_SECONDS)
+            if not self._carried and not self._calls:
+                self._idle = asked
+                self.leave()
 
     async def _read(self, requests: AsyncIterator[pb.ExchangeRequest]) -> None:
         try:
@@ -135,7 +148,7 @@ class Stream:
                 for call_id in frame.cancelled:
                     self._cancel(call_id)
                 for call in frame.calls:
-                    while len(self._calls) >= MOST_CALLS or self._outbox.unsent >= MOST_UNSENT_BYTES:
+                    while len(self._calls) >= MOST_CALLS or self._outbox.is_full:
                         self._room.clear()
                         await self._room.wait()
                     self._begin(call)
@@ -149,6 +162,7 @@ class Stream:
         if call.id in self._calls:
             raise errors.RequestMalformed("a call with the id of another")
         begun = self._calls[call.id] = _Call()
+        self._carried = True
         method = METHODS.get(call.method)
         metadata = _metadata_of(call)
         if method is None or metadata is None or not call.milliseconds_left:
@@ -159,7 +173,12 @@ class Stream:
         begun.timer = self._loop.call_later(seconds, self._expire, call.id, begun)
         begun.task = self._loop.create_task(
             self._relayed_calls.serve(
-                method, metadata, call.request, self._loop.time() + seconds, self._context
+                method,
+                metadata,
+                call.request,
+                self._loop.time() + seconds,
+                self._context,
+                space=partial(self._outbox.keep_space, call.id),
             ),
             context=ContextVariables(),  # empty: nothing of another call or of the stream is in it
         )
@@ -168,6 +187,7 @@ class Stream:
     def _settle(self, call_id: int, call: _Call, task: "asyncio.Task[Outcome]") -> None:
         try:
             if call.left:
+                self._outbox.give_back(call_id)
                 self._forget(call_id)
             else:
                 self._answer(call_id, _TIME_IS_UP if call.expired else _outcome_of(task))
@@ -206,10 +226,11 @@ class Stream:
         self._failure = self._failure or error
         self._to_send.set()
 
-    async def _end(self, reader: "asyncio.Task[None]") -> None:
+    async def _end(self, *tasks_of_its_own: "asyncio.Task[None]") -> None:
         """Cancels all that is under way; nobody is left to be answered."""
-        reader.cancel()
-        tasks: list[asyncio.Task[Any]] = [reader]
+        tasks: list[asyncio.Task[Any]] = [*tasks_of_its_own]
+        for task in tasks:
+            task.cancel()
         for call in self._calls.values():
             call.left = True
             if call.timer is not None:

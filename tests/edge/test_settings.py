@@ -314,6 +314,21 @@ def test_files_that_cannot_be_used_are_told_all_at_once(tls: dict[str, str], tmp
     assert not any("hunter2" in problem or str(tmp_path) in problem for problem in told)
 
 
+@pytest.mark.parametrize("pair", ["TLS", "GRPC"])
+def test_a_file_that_cannot_be_used_is_told_under_its_own_name(
+    tls: dict[str, str], tmp_path: Path, pair: str
+) -> None:
+    certificate, key = (f"TENANTROOMS_EDGE_{pair}_{kind}_FILE" for kind in ("CERT", "KEY"))
+    (problem,) = problems(**{**tls, certificate: str(tmp_path / "nothing")})
+    assert problem == f"{certificate}: the file with certificates cannot be read"
+    (problem,) = problems(**{**tls, certificate: tls[key]})
+    assert problem == f"{certificate}: the file holds no certificates in PEM form"
+    (problem,) = problems(**{**tls, key: str(tmp_path / "nothing")})
+    assert problem == f"{key}: the key file cannot be read"
+    both = problems(**{**tls, certificate: str(tmp_path / "nothing"), key: str(tmp_path / "nothing")})
+    assert [problem.partition(":")[0] for problem in both] == [certificate, key]
+
+
 def test_tls_without_any_authority_to_trust_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings_module, "system_authorities", lambda: None)
     (problem,) = problems(TENANTROOMS_EDGE_GRPC_TLS="true")

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from livekit.protocol.models import ParticipantInfo, Room
 
+from service.answer_space import SPACE
 from service.auth.principal import (
     AllRooms,
     Anonymous,
@@ -125,6 +126,25 @@ async def test_a_room_is_given_field_by_field(caller: Principal) -> None:
             is_publisher=True,
         )
     ]
+
+
+@pytest.mark.parametrize("request_", [pb.ListRoomsRequest(), pb.GetRoomRequest(room_name="lobby")])
+async def test_an_answer_asks_for_as_much_space_as_it_takes_and_then_for_no_more(
+    caller: Principal, request_: pb.ListRoomsRequest | pb.GetRoomRequest
+) -> None:
+    livekit = RecordedLiveKit(full_room(), *(room(f"z{number}", "acme") for number in range(99)))
+    livekit.participants["lobby"] = [full_participant(metadata="m" * 10_000)] * 3
+    asked: list[int] = []
+
+    async def keep(size: int) -> None:
+        asked.append(size)
+
+    before = SPACE.set(keep)
+    response, code = await serve(livekit).call(request_)
+    SPACE.reset(before)
+    assert code is grpc.StatusCode.OK
+    assert len(asked) == 1
+    assert response.ByteSize() <= asked[0] <= response.ByteSize() + 200
 
 
 async def test_a_list_is_given_field_by_field_with_its_token(caller: Principal) -> None:

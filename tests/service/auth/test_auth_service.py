@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from service.auth.auth_service import AuthService, open_questions
 from service.auth.principal import Anonymous, Principal, Tenant, TenantId
 from service.auth.question import Question
+from service.auth.refusal_log import BY_THE_AUTH_SERVICE, RefusalLog
 from service.auth.signing import Signer
 from service.auth.verdict_cache import VerdictCache
 from service.certificates import read_certificates
@@ -58,9 +61,17 @@ def asking(
     timeout: float = 5,
     allow_no_id: bool = False,
     cache: VerdictCache | None = None,
+    refusals: RefusalLog | None = None,
 ) -> AuthService:
-    signer = Signer(double.key)
-    return AuthService(session, double.url, signer, timeout=timeout, allow_no_id=allow_no_id, cache=cache)
+    return AuthService(
+        session,
+        double.url,
+        Signer(double.key),
+        timeout=timeout,
+        allow_no_id=allow_no_id,
+        cache=cache,
+        refusals=refusals,
+    )
 
 
 @pytest.mark.parametrize(("key", "algorithm"), [(rsa_key(), "RS256"), (p256_key(), "ES256")])
@@ -315,3 +326,32 @@ async def test_an_own_authority_vouches_for_the_auth_service(tmp_path: Path) -> 
         open_questions(read_certificates(authority.pem)) as session,
     ):
         assert await asking(double, session).verify(QUESTION) == ACME
+
+
+async def test_refusals_are_logged_with_the_status_and_without_the_token_once_for_many(
+    double: AuthServiceDouble, session: aiohttp.ClientSession
+) -> None:
+    with capture_logs() as logs, closing(RefusalLog(events=BY_THE_AUTH_SERVICE)) as refusals:
+        service = asking(double, session, refusals=refusals)
+        for number in range(3):
+            with pytest.raises(CredentialRejected):
+                await service.verify(replace(QUESTION, token=f"canary-{number}"))
+        astray = AuthService(
+            session,
+            f"{double.url}/no-such-path",
+            Signer(double.key),
+            timeout=5,
+            allow_no_id=False,
+            cache=None,
+            refusals=refusals,
+        )
+        with pytest.raises(CredentialRejected):
+            await astray.verify(QUESTION)
+        assert await service.verify(QUESTION) == ACME
+    assert [(line["event"], line["problem"], line.get("count")) for line in logs] == [
+        ("a token was refused by the auth service", "the auth service answered 401", None),
+        ("a token was refused by the auth service", "the auth service answered 404", None),
+        ("more tokens were refused by the auth service", "the auth service answered 401", 2),
+    ]
+    assert "canary" not in str(logs)
+    assert double.url not in str(logs)

@@ -113,3 +113,21 @@ def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(ValueError, match="entry 2") as refusal:
         parse_secret_list(json.dumps(entries))
     assert len(str(refusal.value).split("; ")) == 3
+
+
+def test_a_bad_member_hides_no_problem_of_the_secrets() -> None:
+    entries = [
+        {"id": "a", "secret": CANARY, "role": "king"},
+        {"id": 5, "secret": CANARY},
+        {"id": "c", "secret": "\ud800"},
+        CANARY,
+    ]
+    with pytest.raises(ValueError, match="entry 1: role") as refusal:
+        parse_secret_list(json.dumps(entries))
+    told = str(refusal.value)
+    assert CANARY not in told
+    for place in (1, 2):
+        assert f"entry {place}: the secret is in more than one entry" in told
+    assert "entry 2: id: Input should be" in told
+    assert "entry 3: it is not a secret" in told
+    assert "entry 4: Input should be an object" in told

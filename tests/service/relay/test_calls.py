@@ -49,10 +49,14 @@ def handlers(serve: Any) -> dict[str, Handler]:
     return {LIST_ROOMS: grpc.unary_unary_rpc_method_handler(serve)}
 
 
+async def plenty(_size: int) -> None:
+    """There is space for any answer."""
+
+
 async def served(calls: RelayedCalls, rpc: str = LIST_ROOMS, raw_request: bytes = b"request") -> Outcome:
     deadline = asyncio.get_running_loop().time() + 10
     context = cast(Context, StreamContext())
-    outcome = await calls.serve(rpc, (("a", "b"),), raw_request, deadline, context)
+    outcome = await calls.serve(rpc, (("a", "b"),), raw_request, deadline, context, space=plenty)
     return outcome_of(
         relay_pb2.Answer(response=outcome.answer, status=outcome.status, request_id=outcome.request_id)
     )

@@ -1,9 +1,10 @@
 """What goes into a frame, and that the count of unsent bytes is right whatever happens."""
 
+import asyncio
 import random
 
 from service.relay.calls import Outcome
-from service.relay.outbox import FRAME_BYTES, PIECE_BYTES, Outbox
+from service.relay.outbox import FRAME_BYTES, MOST_BYTES, PIECE_BYTES, Outbox
 
 
 def frames(outbox: Outbox) -> list[list[int]]:
@@ -89,3 +90,63 @@ def test_the_count_of_unsent_bytes_is_right_after_anything() -> None:
                 unsent[answer.id] -= len(answer.response)
             assert [unsent.pop(each) for each in complete] == [0] * len(complete)
         assert outbox.unsent == sum(unsent.values())
+
+
+async def waiting_for_space(outbox: Outbox, *sizes: int) -> list[asyncio.Task[None]]:
+    """A task for each size that waits for space, by its call's id from 1 on."""
+    tasks = [asyncio.create_task(outbox.keep_space(call_id, size)) for call_id, size in enumerate(sizes, 1)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def admitted(tasks: list[asyncio.Task[None]]) -> list[bool]:
+    await asyncio.sleep(0)
+    return [task.done() for task in tasks]
+
+
+async def test_space_is_kept_until_the_answer_is_sent_and_then_given_in_order() -> None:
+    outbox = Outbox()
+    tasks = await waiting_for_space(outbox, MOST_BYTES, 10, 10)
+    assert await admitted(tasks) == [True, False, False]
+    assert outbox.is_full
+    outbox.put(1, Outcome(bytes(MOST_BYTES)))
+    assert await admitted(tasks) == [True, False, False]
+    outbox.frame()
+    assert await admitted(tasks) == [True, True, True]
+    assert not outbox.is_full
+
+
+async def test_an_answer_that_never_comes_or_is_shorter_gives_its_space_to_the_next() -> None:
+    outbox = Outbox()
+    tasks = await waiting_for_space(outbox, MOST_BYTES, MOST_BYTES, MOST_BYTES, 10)
+    outbox.give_back(1)
+    assert await admitted(tasks) == [True, True, False, False]
+    outbox.put(2, Outcome(b"", b"an error"))
+    assert await admitted(tasks) == [True, True, True, False]
+    outbox.put(3, Outcome(bytes(MOST_BYTES)))
+    assert outbox.take_back(3)
+    assert await admitted(tasks) == [True, True, True, True]
+    outbox.give_back(4)
+    assert outbox.unsent == 0
+
+
+async def test_an_answer_larger_than_all_space_is_made_when_it_is_alone() -> None:
+    outbox = Outbox()
+    tasks = await waiting_for_space(outbox, 10, MOST_BYTES + 1, 10)
+    assert await admitted(tasks) == [True, False, False]
+    outbox.give_back(1)
+    assert await admitted(tasks) == [True, True, False]
+    outbox.give_back(2)
+    assert await admitted(tasks) == [True, True, True]
+
+
+async def test_a_call_that_ends_while_it_waits_does_not_hold_up_the_next() -> None:
+    outbox = Outbox()
+    tasks = await waiting_for_space(outbox, 10, MOST_BYTES, 10)
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    assert await admitted(tasks) == [True, True, True]
+    outbox.put(2, Outcome(b"", b"its time is up"))
+    outbox.give_back(1)
+    outbox.give_back(3)
+    assert outbox.unsent == 0

@@ -8,17 +8,19 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
+from service.answer_space import space_for
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
 from service.authentication import POLICIES, PRINCIPAL, Access, AuthenticationInterceptor
 from service.error_boundary import ErrorBoundary
-from service.relay import stream
+from service.relay import outbox, stream
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.outbox import Outbox
-from service.relay.servicer import MOST_STREAMS, Relay
+from service.relay.servicer import MOST_STREAMS, MOST_STREAMS_OF_A_PEER, Relay, host_of
 from service.relay.stream import METHODS, MOST_CALLS
 from service.request_id import REQUEST_ID, RequestIds
 from tenantrooms.relay.v1 import relay_pb2
@@ -79,10 +81,11 @@ class Served:
         self,
         server: grpc.aio.Server,
         relay: Relay,
+        target: str,
         channel: grpc.aio.Channel,
         door: AuthenticationInterceptor,
     ) -> None:
-        self.server, self.relay, self.channel, self.door = server, relay, channel, door
+        self.server, self.relay, self.target, self.channel, self.door = server, relay, target, channel, door
 
 
 @asynccontextmanager
@@ -98,10 +101,11 @@ async def serving(
     add_RelayServicer_to_server(relay, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    target = f"127.0.0.1:{port}"
     options = [("grpc.max_receive_message_length", 8 * 1024 * 1024)]
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
-            yield Served(server, relay, channel, door)
+        async with grpc.aio.insecure_channel(target, options=options) as channel:
+            yield Served(server, relay, target, channel, door)
     finally:
         await server.stop(None)
 
@@ -404,7 +408,7 @@ async def test_a_fault_in_the_relay_itself_ends_the_stream_and_never_stops_it_si
 async def test_what_passes_even_the_error_boundary_is_a_constant_to_its_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise RuntimeError("canary")
 
     async with serving(Gate()) as served, relaying(served.channel) as caller:
@@ -437,7 +441,7 @@ async def test_a_stream_with_too_many_calls_is_not_read_from_until_one_is_answer
 async def test_who_does_not_read_answers_is_not_read_from_until_they_are_gone(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MOST_UNSENT_BYTES", 4_000_000)
+    monkeypatch.setattr(outbox, "MOST_BYTES", 4_000_000)
 
     async def large_or_waiting(request: Any, context: Context) -> Any:
         if isinstance(request, pb.ListRoomsRequest):
@@ -459,6 +463,48 @@ async def test_who_does_not_read_answers_is_not_read_from_until_they_are_gone(
         while read < 2:
             read += not (await caller.answer()).more
         await gate.until_waiting("b")
+
+
+async def test_calls_that_have_begun_make_no_more_answers_than_there_is_space_for(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when all begin while nothing waits to be sent. Deadlines and callers that leave still count."""
+    size, most = 1_000_000, 8_000_000
+    monkeypatch.setattr(outbox, "MOST_BYTES", most)
+    all_begun, made = asyncio.Event(), 0
+
+    async def large_or_waiting(request: Any, context: Context) -> Any:
+        nonlocal made
+        if isinstance(request, pb.GetRoomRequest):
+            return await gate(request, context)
+        await all_begun.wait()
+        await space_for(size)
+        made += size
+        return pb.ListRoomsResponse(next_page_token="x" * size)
+
+    async with serving(large_or_waiting) as served, relaying(served.channel) as caller:
+        lists = [relayed(LIST_ROOMS, metadata=TOKEN, call_id=n) for n in range(40)]
+        lists[38].milliseconds_left = 100
+        await caller.send(*lists, room("the last", 40))
+        await gate.until_waiting("the last")
+        all_begun.set()
+        await caller.send(cancelled=(39,))
+        gate.let("the last")  # its answer is small, and needs no space
+        sizes, read = dict.fromkeys(range(41), 0), 0
+        codes: dict[int, int] = {}
+        while len(codes) < 40:
+            await asyncio.sleep(0.01)  # to read slower than answers are made
+            for answer in (await caller.frame()).answers:
+                sizes[answer.id] += len(answer.response)
+                read += len(answer.response)
+                if not answer.more:
+                    status = Status.FromString(answer.status)
+                    codes[answer.id] = status.code
+            # Beyond what is read and what may wait, gRPC has a few frames under way.
+            assert made <= read + most + 8 * outbox.FRAME_BYTES
+    assert {n for n, code in codes.items() if code} == {38}
+    assert min(sizes[n] for n in range(38)) > size
+    assert sizes[39] == 0
 
 
 async def test_a_large_answer_does_not_hold_up_a_small_one(gate: Gate) -> None:
@@ -498,6 +544,42 @@ async def test_there_are_only_so_many_streams(gate: Gate, monkeypatch: pytest.Mo
                 break
         else:
             pytest.fail("the place of a stream that has ended is not given back")
+
+
+async def test_one_peer_cannot_take_all_streams(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address counts, however many connections it has."""
+    assert 2 * 64 <= MOST_STREAMS_OF_A_PEER < MOST_STREAMS  # the workers of an edge, changing over
+    monkeypatch.setattr("service.relay.servicer.MOST_STREAMS_OF_A_PEER", 1)
+    async with serving(gate) as served, relaying(served.channel):
+        own_connection = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(served.target, options=own_connection) as channel:
+            refused = RelayCaller(RelayStub(channel).Exchange())
+            assert await ended(refused) is StatusCode.RESOURCE_EXHAUSTED
+    assert host_of("ipv4:10.0.0.1:4711") == host_of("ipv4:10.0.0.1:42") != host_of("ipv4:10.0.0.2:42")
+    assert host_of("ipv6:%5B2001:db8::1%5D:4711") == "ipv6:%5B2001:db8::1%5D"
+    assert host_of("unix:/run/service.sock") == "unix:/run/service.sock"
+
+
+async def test_a_stream_that_carries_no_call_is_asked_to_end_and_ended_when_it_does_not(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "IDLE_SECONDS", 0.1)
+    async with serving(gate) as served, relaying(served.channel) as caller:
+        assert (await caller.frame()).leaving
+        assert await ended(caller) is StatusCode.OK
+
+
+async def test_a_stream_with_a_call_under_way_is_not_ended_before_it_is_answered(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "IDLE_SECONDS", 0.05)
+    async with serving(gate) as served, relaying(served.channel) as idle, relaying(served.channel) as caller:
+        await caller.send(room("a", 1))
+        await gate.until_waiting("a")
+        assert await ended(idle) is StatusCode.OK
+        gate.let("a")
+        assert (await caller.answer()).id == 1
+        assert await ended(caller) is StatusCode.OK
 
 
 # --- stopping ---------------------------------------------------------------------------------------------
