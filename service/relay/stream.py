@@ -20,6 +20,7 @@ from grpc import StatusCode
 
 from service import errors
 from service.error_boundary import status_of
+from service.failure_record import failure_record
 from service.relay.calls import Outcome, RelayedCalls, failure
 from service.relay.outbox import Outbox
 from service.rpc_types import Context
@@ -242,10 +243,11 @@ class Stream:
 
 
 def _outcome_of(task: "asyncio.Task[Outcome]") -> Outcome:
-    if not task.cancelled() and (error := task.exception()) is None:
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    if error is None:
         return task.result()
     # Nothing passes the error boundary; should something do so all the same, the caller is told no more.
-    _log.error("a relayed call failed unseen", exc_info=None if task.cancelled() else error)
+    _log.error("a relayed call failed unseen", **failure_record(error, foreseen=False))
     return _UNEXPECTED
 
 
