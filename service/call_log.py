@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from service.errors import DomainError
 from service.failure_record import failure_record
 
 BURST: Final = 20
@@ -68,7 +69,7 @@ class CallLog:
             level = "warning" if code in _WARNINGS else "info"
             self._quick(level, {"event": "rpc refused" if reason else "rpc ended", **record})
             return
-        told = failure_record(error, foreseen=reason != "UNEXPECTED") if error is not None else {}
+        told = {} if error is None else failure_record(error, foreseen=isinstance(error, DomainError))
         _log.error("rpc failed", **record, **told)
 
 
