@@ -13,9 +13,9 @@ import pytest
 from tenantrooms_client import TenantRoomsError
 from tests.end_to_end.callers import ACME, Callers
 from tests.end_to_end.conftest import running
+from tests.support.full_counts import FullCounts
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.livekit_faults import Fault, Hang, PlainText, Reset, Trickle, TwirpError
-from tests.support.wall import Wall as FullCounts
 
 UPSTREAM_SECONDS = 0.5
 LIST, OWN = "/livekit/rooms", "/livekit/rooms/own"
