@@ -1,7 +1,8 @@
 """Which rooms there are under load, what is asked about them, and what each answer is worth."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 from livekit.protocol import models
 
 from tests.end_to_end.callers import ACME, GLOBEX
+from tests.support.redis_server import RedisServer
 
 SECRET_OF = {"acme": ACME, "globex": GLOBEX}
 MASKED = {"error": "Room not found or not accessible"}
@@ -136,6 +138,10 @@ def _owner(room: models.Room) -> str | None:
     return owner
 
 
-def names(rooms: Iterable[models.Room]) -> list[str]:
-    """Their names."""
-    return [room.name for room in rooms]
+@asynccontextmanager
+async def stored(redis: RedisServer, rooms: Rooms) -> AsyncIterator[None]:
+    """These rooms with their people, for the time of a block, in LiveKit's Redis."""
+    async with redis.rooms(rooms.rooms):
+        for room, people in rooms.people.items():
+            await redis.put_participants(room, people)
+        yield

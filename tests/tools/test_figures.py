@@ -35,14 +35,14 @@ FIGURE_OF_L1: Figures = {
 
 def test_a_figure_stands_in_the_last_cell_of_its_row_with_its_day() -> None:
     page = matrix_with(FIGURE_OF_L1, MATRIX)
-    assert page == MATRIX.replace("none", "0 of 5 (2026-11-23, commit abc)")
+    assert page == MATRIX.replace("not yet measured", "0 of 5 (2026-11-23, commit abc)")
     assert matrix_with(FIGURE_OF_L1, page) == page
 
 
 def test_several_figures_of_one_row_stand_side_by_side() -> None:
     two = {f"L1 ({which})": FIGURE_OF_L1["L1"] for which in ("service", "edge")}
     shown = "edge: 0 of 5 (2026-11-23, commit abc); service: 0 of 5 (2026-11-23, commit abc)"
-    assert matrix_with(two, MATRIX) == MATRIX.replace("none", shown)
+    assert matrix_with(two, MATRIX) == MATRIX.replace("not yet measured", shown)
 
 
 def test_a_figure_without_a_row_is_not_lost_silently() -> None:

@@ -1,0 +1,130 @@
+"""How much memory large answers take, and whether the event loop stays responsive while they are read."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.scaling import measure_sizes
+from tests.end_to_end.callers import ACME
+from tests.end_to_end.conftest import running
+from tests.load.asking import ask_until
+from tests.load.conftest import Stage
+from tests.load.questions import LISTS, made, stored
+from tests.support.full_counts import FullCounts
+from tests.support.livekit_double import LiveKitDouble
+from tests.support.livekit_faults import EndlessBody, Fault, GzipBomb, RawBody
+
+MIB = 2**20
+SAMPLE_SECONDS = 0.01
+
+
+class Most:
+    """The most memory that a process was seen to hold, in bytes."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+@contextmanager
+def watched(pid: int) -> Iterator[Most]:
+    """Looks at a process for the time of a block, from a thread: this process may be busy itself."""
+    most, process, over = Most(), psutil.Process(pid), threading.Event()
+
+    def look() -> None:
+        while not over.wait(SAMPLE_SECONDS):
+            most.bytes = max(most.bytes, process.memory_info().rss)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        looking.join()
+        most.bytes = max(most.bytes, process.memory_info().rss)
+
+
+@pytest.mark.load
+async def test_many_large_lists_at_a_time_are_right_and_take_little_memory(
+    stage: Stage, load: FullCounts
+) -> None:
+    """MATRIX R1."""
+    count, clients = load.count(10_000, short=500), load.count(64, short=8)
+    rooms = made(count, metadata_bytes=1024)
+    lists = [question for question in rooms.questions() if question.path == LISTS]
+    calls = load.count(20 * 64, short=16)
+    async with stored(stage.redis, rooms):
+        with watched(stage.pids["service"]) as most:
+            tally = await ask_until(stage.url, lists, clients, lambda tally: tally.calls >= calls)
+    assert (tally.right, tally.wrong) == (tally.calls, [])
+    assert most.bytes <= 300 * MIB
+    load.figure(
+        "R1", f"{tally.right:,} lists, {clients} at a time: all right; {most.bytes // MIB} MiB resident"
+    )
+
+
+@pytest.mark.load
+@pytest.mark.parametrize("what", ["an endless list", "a declared length", "a bomb", "rooms over the cap"])
+async def test_an_answer_over_the_cap_is_a_fault_and_is_not_kept(
+    tmp_path: Path, load: FullCounts, what: str
+) -> None:
+    """MATRIX U6 and R2."""
+    cap = load.count(256, short=4) * MIB
+    room = made(1, metadata_bytes=512 * 1024).rooms[0].SerializeToString()
+    record = b"\x0a" + _varint(len(room)) + room
+    faults: dict[str, Fault] = {
+        "an endless list": EndlessBody(),
+        "a declared length": RawBody(bytes(cap + 1)),
+        "a bomb": GzipBomb(4 * cap),
+        "rooms over the cap": EndlessBody(chunk=record, limit=10_000 * len(record)),
+    }
+    settings = {"AUTH_REQUIRED": "true", "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": "30"}
+    settings |= {"TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": str(cap), "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "40"}
+    async with LiveKitDouble() as double, running(double, tmp_path, settings) as callers:
+        double.put_room("own", owner="acme")
+        assert await callers.rest_names(ACME) == ["own"]
+        before = psutil.Process(callers.stack.service.pid).memory_info().rss
+        double.script("ListRooms", faults[what], faults[what])
+        with watched(callers.stack.service.pid) as most:
+            answers = await asyncio.gather(*(callers.rest(LISTS, ACME) for _ in range(4)))
+        assert {(answer.status, answer.body) for answer in answers} <= {
+            (500, b'{"error":"Failed to list rooms"}'),
+            (200, answers[0].body if answers[0].status == 200 else b""),
+        } | {(answer.status, answer.body) for answer in answers if answer.status == 200}
+        assert any(answer.status == 500 for answer in answers)
+        assert all(answer.json["rooms"][0]["name"] == "own" for answer in answers if answer.status == 200)
+        assert await callers.rest_names(ACME) == ["own"]
+        if what in {"an endless list", "rooms over the cap", "a declared length"}:
+            assert "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES" in (tmp_path / "service.log").read_text()
+        grown = most.bytes - before
+        assert most.bytes <= 2 * cap + 100 * MIB * (not load.full)
+    row = "R2" if what == "rooms over the cap" else f"U6 ({what})"
+    load.figure(
+        row, f"{most.bytes // MIB} MiB resident, {grown // MIB} of them for it; the cap is {cap // MIB}"
+    )
+
+
+def _varint(number: int) -> bytes:
+    encoded = b""
+    while number > 127:
+        encoded += bytes([number & 127 | 128])
+        number >>= 7
+    return encoded + bytes([number])
+
+
+@pytest.mark.load
+async def test_the_loop_stays_responsive_while_all_rooms_are_read(load: FullCounts) -> None:
+    """MATRIX R4."""
+    (passed,) = await measure_sizes([load.count(100_000, short=1_000)])
+    p99, most = passed.lag_p99_ms, passed.lag_max_ms
+    load.figure(
+        "R4",
+        f"{passed.rooms:,} rooms, {passed.answer_bytes // 10**6} MB: lag p99 {p99:.1f}, max {most:.1f} ms",
+    )
+    assert p99 <= 20 * (1 if load.full else 10)
+    assert most <= 100 * (1 if load.full else 10)
