@@ -1,4 +1,4 @@
-"""Bytes that no client would send, to the edge's port and to the service's: nothing crashes, all go on serving."""
+"""Bytes that no client would send, to the edge's port and to the service's: both go on serving."""
 
 import asyncio
 import contextlib

@@ -37,10 +37,8 @@ class Stage:
     @property
     def pids(self) -> dict[str, int]:
         """The service and the edge's workers."""
-        at_work = enumerate(workers(self.callers.stack), 1)
-        return {"service": self.callers.stack.service.pid} | {
-            f"worker {place}": pid for place, pid in at_work
-        }
+        at_work = {f"worker {place}": pid for place, pid in enumerate(workers(self.callers.stack), 1)}
+        return {"service": self.callers.stack.service.pid} | at_work
 
     async def held(self) -> dict[str, Held]:
         """What each of the processes holds."""
@@ -56,9 +54,9 @@ class Stage:
         return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """With AUTH_REQUIRED on. The tests of a module share it; each leaves it running and without rooms."""
+    """With AUTH_REQUIRED on. All tests of this folder share it; each leaves it running and without rooms."""
     binary = redis_binary()
     if binary is None:
         pytest.skip(HOW_TO_INSTALL)

@@ -1,4 +1,4 @@
-"""Clients that come and go in masses, vanish, stall or flood: they are served or cut off, and leave nothing."""
+"""Clients that come and go in masses, vanish, stall or flood: they hold nobody up and leave nothing."""
 
 import asyncio
 import random
@@ -99,11 +99,13 @@ async def test_clients_that_stall_flood_and_vanish_hold_nobody_up_and_leave_noth
     async with stored(stage.redis, rooms):
         await ask_until(stage.url, rooms.questions(), 4, lambda tally: tally.calls >= 40)
         before = await stage.held()
-        async with asked_meanwhile(stage.url, rooms.questions(), 8, pause=0.05) as others:
-            async with asyncio.TaskGroup() as rude:
-                for number in range(count):
-                    kind = (vanish, vanish, vanish, stall, pipeline)[number % 5 if number % 20 else 4]
-                    rude.create_task(kind())
+        async with (
+            asked_meanwhile(stage.url, rooms.questions(), 8, pause=0.05) as others,
+            asyncio.TaskGroup() as rude,
+        ):
+            for number in range(count):
+                kind = pipeline if number % 20 == 0 else stall if number % 5 == 0 else vanish
+                rude.create_task(kind())
         assert await stage.leaks(before) == {}
     assert others.wrong == []
     assert others.broken == {}

@@ -7,10 +7,15 @@ import signal
 
 import pytest
 
-from tests.load.asking import asked_meanwhile, more_right, until
+from tests.load.asking import Tally, asked_meanwhile, more_right, until
 from tests.load.conftest import Stage
 from tests.load.questions import made, stored
 from tests.support.full_counts import FullCounts
+
+
+async def more_refused(tally: Tally) -> None:
+    wanted = tally.refused[500] + 16
+    await until(lambda: tally.refused[500] >= wanted, "faults")
 
 
 @pytest.mark.load
@@ -27,8 +32,7 @@ async def test_a_livekit_that_stops_in_its_tracks_is_a_fault_until_it_goes_on(
             try:
                 # A short form stops it for less than the calls to it may take; these are answered then.
                 if load.full:
-                    faults = tally.refused[500]
-                    await until(lambda faults=faults: tally.refused[500] >= faults + 16, "faults")
+                    await more_refused(tally)
                 else:
                     await asyncio.sleep(0.3)
             finally:
@@ -38,9 +42,8 @@ async def test_a_livekit_that_stops_in_its_tracks_is_a_fault_until_it_goes_on(
     assert tally.broken == {}
     assert set(tally.refused) <= {500}
     assert slowest < 10
-    load.figure(
-        "P3 (stopped and resumed)", f"{rounds} times: {tally}; right again after {slowest:.2f} s at most"
-    )
+    what = f"{rounds} times: {tally}; right again after {slowest:.2f} s at most"
+    load.figure("P3 (stopped and resumed)", what)
 
 
 @pytest.mark.load
@@ -73,7 +76,6 @@ async def test_whatever_is_killed_behind_the_service_and_when_no_answer_is_wrong
     assert tally.broken == {}
     assert set(tally.refused) <= {500}
     assert max(back.values()) < 10
-    load.figure(
-        "P3 (killed)", f"{rounds // 2} times: {tally}; right again after {back['LiveKit']:.2f} s at most"
-    )
-    load.figure("P4 (killed)", f"{rounds // 2} times: as P3; right again after {back['Redis']:.2f} s at most")
+    for row, killed in (("P3", "LiveKit"), ("P4", "Redis")):
+        what = f"{rounds // 2} times, both in turn: {tally}; right again after {back[killed]:.2f} s at most"
+        load.figure(f"{row} (killed)", what)

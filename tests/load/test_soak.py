@@ -78,9 +78,8 @@ async def test_nothing_grows_under_lasting_load(stage: Stage, soak: FullCounts) 
         )
         assert now.tasks == then.tasks, name
         assert abs(now.descriptors - then.descriptors) <= 5, name
-    soak.figure(
-        "R3", f"{seconds / 60:.0f} min, {calls:,} calls and {odd:,} odd ones, 0 errors: {'; '.join(changes)}"
-    )
+    what = f"{seconds / 60:.0f} min, {calls:,} calls and {odd:,} odd ones, 0 errors"
+    soak.figure("R3", f"{what}: {'; '.join(changes)}")
     if soak.full:
         for name, then in before.items():
             assert after[name].resident <= 1.01 * then.resident, name
