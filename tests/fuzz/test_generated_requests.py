@@ -1,4 +1,4 @@
-"""schemathesis plays the OpenAPI document against the whole, with and without credentials: no 5xx, no leak."""
+"""schemathesis plays the OpenAPI document to the whole, with credentials and without: no 5xx, no leak."""
 
 import asyncio
 import time
