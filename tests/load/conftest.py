@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -68,4 +69,5 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         LiveKitServer(redis_address=redis.address, log_level="error") as livekit,
         running(livekit, logs, settings) as callers,
     ):
+        counted.livekit_port = urlsplit(livekit.url).port or 0
         yield Stage(callers, livekit, redis, counted)

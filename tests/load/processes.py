@@ -23,7 +23,8 @@ class Held:
 
     Attributes:
         resident: bytes of memory.
-        descriptors: open files, sockets and the like.
+        descriptors: open files, sockets and the like, but for kept connections to LiveKit: these are
+            bounded by themselves, and how many there are depends on the last rush.
         tasks: asyncio's.
     """
 
@@ -37,9 +38,13 @@ class Counted:
 
     Args:
         folder: an empty one.
+
+    Attributes:
+        livekit_port: where LiveKit listens.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.livekit_port = 0
         self._folder = folder
         shutil.copy(task_counter.__file__, folder / "sitecustomize.py")
 
@@ -51,7 +56,8 @@ class Counted:
     async def held(self, pid: int) -> Held:
         """What this process holds now."""
         process = psutil.Process(pid)
-        return Held(process.memory_info().rss, process.num_fds(), await self._tasks(pid))
+        descriptors = process.num_fds() - connections([pid], self.livekit_port)
+        return Held(process.memory_info().rss, descriptors, await self._tasks(pid))
 
     async def settled(self, pid: int, before: Held, *, descriptors: int) -> Held:
         """What it holds once it has no more tasks than before, and descriptors at most so many more.

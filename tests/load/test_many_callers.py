@@ -69,12 +69,11 @@ async def test_callers_that_stay_for_long_get_right_answers_only(stage: Stage, l
 @pytest.mark.load
 async def test_the_connections_to_livekit_stay_few_however_many_call(stage: Stage, load: FullCounts) -> None:
     rooms = made(50)
-    port = int(stage.livekit.url.rpartition(":")[2])
     most, calls = 0, load.count(20_000, short=500)
     async with stored(stage.redis, rooms), asked_meanwhile(stage.url, rooms.questions(), 256) as tally:
         while tally.calls < calls:
             load.progress("calls", tally.calls, calls)
-            most = max(most, connections([stage.pids["service"]], port))
+            most = max(most, connections([stage.pids["service"]], stage.counted.livekit_port))
             await asyncio.sleep(0.05)
     assert tally.wrong == []
     assert tally.broken == {}

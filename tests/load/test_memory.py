@@ -98,7 +98,8 @@ async def test_an_answer_over_the_cap_is_a_fault_and_is_not_kept(
         if what in {"an endless list", "rooms over the cap", "a declared length"}:
             assert "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES" in (tmp_path / "service.log").read_text()
         grown = most.bytes - before
-        assert most.bytes <= 2 * cap + 100 * MIB * (not load.full)
+        # What the process itself is made of counts with the default cap only, beside which it is little.
+        assert (most.bytes if load.full else grown - 64 * MIB) <= 2 * cap
     row = "R2" if what == "rooms over the cap" else f"U6 ({what})"
     resident = most.bytes // MIB
     load.figure(row, f"{resident} MiB resident, {grown // MIB} of them for it; the cap is {cap // MIB}")

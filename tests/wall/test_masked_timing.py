@@ -163,7 +163,7 @@ async def test_over_rest_the_time_does_not_tell_why_a_room_is_masked(
 @pytest.mark.wall
 @pytest.mark.usefixtures("rooms")
 async def test_the_time_of_an_own_rooms_answer_does_not_tell_of_the_names_asked_for_beside_it(
-    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: Wall
+    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: FullCounts
 ) -> None:
     await real_livekit_on_redis.create_room(OWN, owner="acme")
     async with grpc.aio.insecure_channel(walled_on_redis.stack.grpc_address) as channel:
