@@ -120,25 +120,25 @@ def counts_of(config: pytest.Config, name: str) -> FullCounts:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wall(request: pytest.FixtureRequest) -> FullCounts:
     """Counts, progress and figures of the tests marked `wall`."""
     return counts_of(request.config, "wall")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load(request: pytest.FixtureRequest) -> FullCounts:
     """Counts, progress and figures of the tests marked `load`."""
     return counts_of(request.config, "load")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def soak(request: pytest.FixtureRequest) -> FullCounts:
     """Counts, progress and figures of the tests marked `soak`."""
     return counts_of(request.config, "soak")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fuzz(request: pytest.FixtureRequest) -> FullCounts:
     """Counts, progress and figures of the tests marked `fuzz`."""
     return counts_of(request.config, "fuzz")

@@ -2,15 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
 from benchmarks.scaling import measure_sizes
-from tests.end_to_end.callers import ACME
+from tests.end_to_end.callers import ACME, Callers
 from tests.end_to_end.conftest import running
 from tests.load.asking import ask_until
 from tests.load.conftest import Stage
@@ -67,42 +68,61 @@ async def test_many_large_lists_at_a_time_are_right_and_take_little_memory(
     load.figure("R1", f"{tally.right:,} lists, {clients} at a time: all right; {resident} MiB resident")
 
 
+@dataclass(frozen=True)
+class Capped:
+    """TenantRooms that takes no larger answer than `cap` bytes, and its log."""
+
+    double: LiveKitDouble
+    callers: Callers
+    cap: int
+    log: Path
+
+
+@pytest.fixture(scope="module")
+async def capped(load: FullCounts, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Capped]:
+    cap = load.count(256, short=4) * MIB
+    settings = {"AUTH_REQUIRED": "true", "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": "30"}
+    settings |= {"TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": str(cap), "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "40"}
+    logs = tmp_path_factory.mktemp("capped")
+    async with LiveKitDouble() as double, running(double, logs, settings) as callers:
+        double.put_room("own", owner="acme")
+        yield Capped(double, callers, cap, logs / "service.log")
+
+
 @pytest.mark.load
 @pytest.mark.parametrize("what", ["an endless list", "a declared length", "a bomb", "rooms over the cap"])
 async def test_an_answer_over_the_cap_is_a_fault_and_is_not_kept(
-    tmp_path: Path, load: FullCounts, what: str
+    capped: Capped, load: FullCounts, what: str
 ) -> None:
     """MATRIX U6 and R2."""
-    cap = load.count(256, short=4) * MIB
     room = made(1, metadata_bytes=512 * 1024).rooms[0].SerializeToString()
     record = b"\x0a" + _varint(len(room)) + room
     faults: dict[str, Fault] = {
         "an endless list": EndlessBody(),
-        "a declared length": RawBody(bytes(cap + 1)),
-        "a bomb": GzipBomb(4 * cap),
+        "a declared length": RawBody(bytes(capped.cap + 1)),
+        "a bomb": GzipBomb(4 * capped.cap),
         "rooms over the cap": EndlessBody(chunk=record, limit=10_000 * len(record)),
     }
-    settings = {"AUTH_REQUIRED": "true", "TENANTROOMS_LIVEKIT_TIMEOUT_SECONDS": "30"}
-    settings |= {"TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES": str(cap), "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "40"}
-    async with LiveKitDouble() as double, running(double, tmp_path, settings) as callers:
-        double.put_room("own", owner="acme")
-        assert await callers.rest_names(ACME) == ["own"]
-        before = psutil.Process(callers.stack.service.pid).memory_info().rss
-        double.script_always("ListRooms", faults[what])
-        with watched(callers.stack.service.pid) as most:
-            answers = await asyncio.gather(*(callers.rest(LISTS, ACME) for _ in range(4)))
-        fault = (500, b'{"error":"Failed to list rooms"}')
-        assert {(answer.status, answer.body) for answer in answers} == {fault}
-        double.heal()
-        assert await callers.rest_names(ACME) == ["own"]
-        if what in {"an endless list", "rooms over the cap", "a declared length"}:
-            assert "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES" in (tmp_path / "service.log").read_text()
-        grown = most.bytes - before
-        # What the process itself is made of counts with the default cap only, beside which it is little.
-        assert (most.bytes if load.full else grown - 64 * MIB) <= 2 * cap
+    callers, pid = capped.callers, capped.callers.stack.service.pid
+    assert await callers.rest_names(ACME) == ["own"]
+    before, logged = psutil.Process(pid).memory_info().rss, len(capped.log.read_text())
+    capped.double.script_always("ListRooms", faults[what])
+    with watched(pid) as most:
+        answers = await asyncio.gather(*(callers.rest(LISTS, ACME) for _ in range(4)))
+    fault = (500, b'{"error":"Failed to list rooms"}')
+    assert {(answer.status, answer.body) for answer in answers} == {fault}
+    capped.double.heal()
+    assert await callers.rest_names(ACME) == ["own"]
+    advice = "TENANTROOMS_LIVEKIT_MAX_RESPONSE_BYTES" in capped.log.read_text()[logged:]
+    assert advice == (what != "a bomb"), "which is refused for being packed"
+    grown = most.bytes - before
+    # What the process itself is made of counts with the default cap only, beside which it is little.
+    assert (most.bytes if load.full else grown - 64 * MIB) <= 2 * capped.cap
     row = "R2" if what == "rooms over the cap" else f"U6 ({what})"
     resident = most.bytes // MIB
-    load.figure(row, f"{resident} MiB resident, {grown // MIB} of them for it; the cap is {cap // MIB}")
+    load.figure(
+        row, f"{resident} MiB resident, {grown // MIB} of them for it; the cap is {capped.cap // MIB}"
+    )
 
 
 def _varint(number: int) -> bytes:
