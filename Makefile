@@ -24,7 +24,25 @@ test: setup  ## run all tests, on a real LiveKit too; ARGS="tests/edge -k masked
 wall: setup  ## try the wall with full counts (half an hour; best on a quiet machine), and note the figures
 	@$(VENV_PYTHON) -m tools.livekit_server >/dev/null
 	@$(VENV_PYTHON) -m pytest --wall $(ARGS)
-	@$(VENV_PYTHON) -m tools.wall_report
+	@$(VENV_PYTHON) -m tools.figures wall
+
+.PHONY: load
+load: setup  ## load, and faults under load (some 25 minutes; ARGS="--load-minutes 2" takes less), and note the figures
+	@$(VENV_PYTHON) -m tools.livekit_server >/dev/null
+	@$(VENV_PYTHON) -m pytest --load $(ARGS)
+	@$(VENV_PYTHON) -m tools.figures reliability
+
+.PHONY: soak
+soak: setup  ## an hour under load (ARGS="--soak-minutes 5" takes less): does anything grow? Note the figures
+	@$(VENV_PYTHON) -m tools.livekit_server >/dev/null
+	@$(VENV_PYTHON) -m pytest --soak $(ARGS)
+	@$(VENV_PYTHON) -m tools.figures reliability
+
+.PHONY: fuzz
+fuzz: setup  ## half an hour of generated requests and bytes (ARGS="--fuzz-minutes 5" takes less), and note the figures
+	@$(VENV_PYTHON) -m tools.livekit_server >/dev/null
+	@$(VENV_PYTHON) -m pytest --fuzz $(ARGS)
+	@$(VENV_PYTHON) -m tools.figures reliability
 
 .PHONY: check
 check: setup  ## lint, formatting, types, the contract, links in the docs

@@ -1,58 +1,95 @@
 """Fixtures for all tests, and how many cases they walk.
 
 `pytest --wall` runs the tests marked `wall` alone, with their full counts: 10,000 examples from hypothesis
-(its profile "wall"), and what each test says itself. Without it they run in a short form.
+(its profile "full"), and what each test says itself. So do `--load`, `--soak` and `--fuzz`. Without them
+those tests run in a short form.
 """
 
 from collections.abc import AsyncIterator, Generator
+from typing import NamedTuple
 
 import aiohttp
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.support import real_livekit as real
+from tests.support.full_counts import FullCounts
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.participants import ParticipantProcess, Participants
 from tests.support.real_livekit import RealLiveKit
 from tests.support.redis_server import HOW_TO_INSTALL, RedisServer, redis_binary
 from tests.support.twirp import TwirpCaller
-from tests.support.wall import Wall
+from tools.figures import RELIABILITY, WALL, Page
 from tools.livekit_server import LiveKitServer
 
 # No deadline: one slow example on a busy machine is no failure.
 settings.register_profile("dev", max_examples=100, deadline=None)
 settings.register_profile(
-    "wall", max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "full", max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("dev")
 
 GENERATED = "Generated cases"
-WALL_TIMEOUT_SECONDS = 30 * 60
+
+
+class Command(NamedTuple):
+    """A way to run some tests with full counts: those marked with its name."""
+
+    minutes: float
+    """What the tests have that do as much as fits, unless told otherwise."""
+    what: str
+    """What is done in these minutes."""
+    most_seconds: float
+    """After which one of its tests has failed, those minutes aside."""
+    page: Page
+
+
+COMMANDS = {
+    "wall": Command(8, "the search for leaks", 30 * 60, WALL),
+    "load": Command(10, "the longest load", 10 * 60, RELIABILITY),
+    "soak": Command(60, "the soak", 10 * 60, RELIABILITY),
+    "fuzz": Command(30, "all generated requests together", 10 * 60, RELIABILITY),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("wall")
-    group.addoption("--wall", action="store_true", help="run the tests marked wall only, with full counts")
-    group.addoption(
-        "--wall-minutes",
-        type=float,
-        default=8.0,
-        help="with --wall: the most that the search for leaks may take (8)",
-    )
+    group = parser.getgroup("full counts")
+    for name, command in COMMANDS.items():
+        group.addoption(
+            f"--{name}", action="store_true", help=f"run the tests marked {name} only, with full counts"
+        )
+        group.addoption(
+            f"--{name}-minutes",
+            type=float,
+            default=command.minutes,
+            help=f"with --{name}: what {command.what} may take ({command.minutes:g})",
+        )
+
+
+def chosen(config: pytest.Config) -> list[str]:
+    """The commands that this run is for; none means all tests, in their short forms."""
+    return [name for name in COMMANDS if config.getoption(f"--{name}")]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--wall"):
-        settings.load_profile("wall")
+    if chosen(config):
+        settings.load_profile("full")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--wall"):
-        for item in items:
-            item.add_marker(pytest.mark.timeout(WALL_TIMEOUT_SECONDS), append=False)
-        other = [item for item in items if item.get_closest_marker("wall") is None]
-        config.hook.pytest_deselected(items=other)
-        items[:] = [item for item in items if item.get_closest_marker("wall") is not None]
+    names = chosen(config)
+    if not names:
+        return
+    others = []
+    for item in items.copy():
+        marks = [name for name in names if item.get_closest_marker(name) is not None]
+        if not marks:
+            others.append(item)
+            items.remove(item)
+            continue
+        most = max(COMMANDS[name].most_seconds + counts_of(config, name).seconds for name in marks)
+        item.add_marker(pytest.mark.timeout(most), append=False)
+    config.hook.pytest_deselected(items=others)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -67,31 +104,44 @@ def pytest_runtest_makereport(
             what = item.name.removeprefix("test_").replace("_", " ")
             columns = ("What holds", "Cases", "Exceptions", "Seconds")
             row = (what, f"{settings().max_examples:,}", 0, f"{report.duration:.0f}")
-            wall_of(item.config).add(GENERATED, columns, row)
+            counts_of(item.config, "wall").add(GENERATED, columns, row)
     return report
 
 
-def wall_of(config: pytest.Config) -> Wall:
-    """How this run goes about the tests that have full counts."""
+def counts_of(config: pytest.Config, name: str) -> FullCounts:
+    """How this run goes about the tests with this mark."""
     capture = config.pluginmanager.getplugin("capturemanager")
     assert capture is not None
-    return Wall(
-        full=config.getoption("--wall"),
-        seconds=60 * config.getoption("--wall-minutes"),
+    return FullCounts(
+        full=config.getoption(f"--{name}"),
+        seconds=60 * config.getoption(f"--{name}-minutes"),
+        page=COMMANDS[name].page,
         aside=capture.global_and_fixture_disabled,
     )
 
 
-@pytest.fixture
-def wall(request: pytest.FixtureRequest) -> Wall:
-    """Counts, progress and figures of the tests that have full counts."""
-    return wall_of(request.config)
+@pytest.fixture(scope="session")
+def wall(request: pytest.FixtureRequest) -> FullCounts:
+    """Counts, progress and figures of the tests marked `wall`."""
+    return counts_of(request.config, "wall")
 
 
-@pytest.fixture
-def load(request: pytest.FixtureRequest) -> Wall:
-    """Counts and figures of the tests marked `load`."""
-    return wall_of(request.config)
+@pytest.fixture(scope="session")
+def load(request: pytest.FixtureRequest) -> FullCounts:
+    """Counts, progress and figures of the tests marked `load`."""
+    return counts_of(request.config, "load")
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> FullCounts:
+    """Counts, progress and figures of the tests marked `soak`."""
+    return counts_of(request.config, "soak")
+
+
+@pytest.fixture(scope="session")
+def fuzz(request: pytest.FixtureRequest) -> FullCounts:
+    """Counts, progress and figures of the tests marked `fuzz`."""
+    return counts_of(request.config, "fuzz")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ IMPORT_ROOTS: Final = (ROOT, ROOT / "client", ROOT / "generated")
 
 START_SECONDS: Final = 20.0
 EDGE_PREFIX: Final = "TENANTROOMS_EDGE_"
-GRPC_PREFIX: Final = "GRPC_"  # gRPC's own variables
+OF_BOTH: Final = ("GRPC_", "PYTHON")  # gRPC's and Python's own variables
 
 
 class Stack:
@@ -40,7 +40,7 @@ class Stack:
         logs: Path,
         env: Mapping[str, str],
     ) -> None:
-        of_both = {name: value for name, value in settings.items() if name.startswith(GRPC_PREFIX)}
+        of_both = {name: value for name, value in settings.items() if name.startswith(OF_BOTH)}
         basics = basic_environment(env) | {"PYTHONPATH": ":".join(map(str, IMPORT_ROOTS))} | of_both
         edge_only = {name: value for name, value in settings.items() if name.startswith(EDGE_PREFIX)}
         service_only = {name: value for name, value in settings.items() if name not in edge_only}

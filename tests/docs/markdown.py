@@ -36,6 +36,21 @@ def table(file: str, heading: str) -> list[list[Cell]]:
     return body
 
 
+def tables(file: str) -> Iterator[list[list[Cell]]]:
+    """The rows of every table, but for the header row."""
+    tokens = iter(_parse(file))
+    for token in tokens:
+        if token.type == "tbody_open":
+            rows: list[list[Cell]] = []
+            while token.type != "tbody_close":
+                token = next(tokens)  # noqa: PLW2901 (of one table)
+                if token.type == "tr_open":
+                    rows.append([])
+                elif token.type == "td_open":
+                    rows[-1].append(_cell(next(tokens)))
+            yield rows
+
+
 def fences(file: str, language: str) -> Iterator[str]:
     """The contents of the fenced blocks of this language."""
     for token in _parse(file):

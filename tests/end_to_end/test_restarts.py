@@ -17,9 +17,9 @@ from tenantrooms_client import TenantRoomsError
 from tests.end_to_end.asking_on import AskingOn
 from tests.end_to_end.callers import ACME, Callers
 from tests.end_to_end.conftest import running
+from tests.support.full_counts import FullCounts
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.redis_server import HOW_TO_INSTALL, RedisServer, redis_binary
-from tests.support.wall import Wall as FullCounts
 from tools.livekit_server import LiveKitServer
 
 LIST, OWN = "/livekit/rooms", "/livekit/rooms/own"

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from tests.support.wall import Cell, Wall
+from tests.support.full_counts import Cell, FullCounts
 from tests.wall.welch import LEAK, compared
 
 Times = Mapping[str, Sequence[float]]
@@ -19,7 +19,7 @@ PAIRS = ("Pair", "Samples of each", "Welch's t", "t, cropped", "Medians, µs")
 
 
 async def sampled(
-    wall: Wall,
+    wall: FullCounts,
     what: str,
     kinds: Sequence[str],
     each: int,
@@ -65,7 +65,7 @@ def pair_rows(times: Times) -> list[list[Cell]]:
     return rows
 
 
-def leaks(times: Times, wall: Wall) -> list[str]:
+def leaks(times: Times, wall: FullCounts) -> list[str]:
     """The pairs that differ by more than chance allows; a short form is ten times as patient."""
     limit = LEAK if wall.full else 10 * LEAK
     return [

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 
 from tests.end_to_end.conftest import Upstream, running
+from tests.support.full_counts import FullCounts
 from tests.support.participants import Participants
 from tests.support.real_livekit import RealLiveKit
 from tests.support.redis_server import RedisServer
-from tests.support.wall import Wall
 from tests.wall.estate import TENANTS, Creates, Estate, Landlord, Stores
 from tests.wall.lives import mark
 from tests.wall.wanderers import SECRETS, Wanderers
@@ -43,7 +43,7 @@ async def wandered(
         yield estate, Wanderers(callers, session, estate)
 
 
-async def wander(estate: Estate, wanderers: Wanderers, wall: Wall, against: str) -> None:
+async def wander(estate: Estate, wanderers: Wanderers, wall: FullCounts, against: str) -> None:
     """Asks as often as there is time for, judges all answers and keeps the figures."""
     most = wall.count(ANSWERS, short=500)
     until = time.monotonic() + (wall.seconds / 2 if wall.full else 20)
@@ -84,7 +84,7 @@ async def test_nothing_leaks_on_a_livekit_that_keeps_rooms_in_memory(
     real_livekit: RealLiveKit,
     participants: Participants,
     tmp_path_factory: pytest.TempPathFactory,
-    wall: Wall,
+    wall: FullCounts,
 ) -> None:
     logs = tmp_path_factory.mktemp("wandered")
     rooms = wall.count(ROOMS, short=200)
@@ -101,7 +101,7 @@ async def test_nothing_leaks_on_a_livekit_that_keeps_rooms_in_redis(
     livekit_server_on_redis: LiveKitServer,
     redis_server: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
-    wall: Wall,
+    wall: FullCounts,
 ) -> None:
     logs = tmp_path_factory.mktemp("wandered-on-redis")
     rooms = wall.count(ROOMS, short=200)

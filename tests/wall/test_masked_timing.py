@@ -20,10 +20,10 @@ from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1 import tenant_rooms_pb2_grpc as pb_grpc
 from tests.end_to_end.callers import ACME, Callers
 from tests.end_to_end.conftest import running
+from tests.support.full_counts import FullCounts
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.real_livekit import RealLiveKit
 from tests.support.twirp import TwirpCaller
-from tests.support.wall import Wall
 from tests.wall.sampling import PAIRS, leaks, pair_rows, sampled
 
 KINDS = ("absent", "foreign", "ownerless")
@@ -136,7 +136,7 @@ def of_kinds(ask: Ask) -> Ask:
 @pytest.mark.wall
 @pytest.mark.usefixtures("rooms")
 async def test_over_grpc_the_time_does_not_tell_why_a_room_is_masked(
-    walled_on_redis: Callers, wall: Wall
+    walled_on_redis: Callers, wall: FullCounts
 ) -> None:
     async with grpc.aio.insecure_channel(walled_on_redis.stack.grpc_address) as channel:
         times = await sampled(
@@ -150,7 +150,7 @@ async def test_over_grpc_the_time_does_not_tell_why_a_room_is_masked(
 @pytest.mark.wall
 @pytest.mark.usefixtures("rooms")
 async def test_over_rest_the_time_does_not_tell_why_a_room_is_masked(
-    walled_on_redis: Callers, http_session: aiohttp.ClientSession, wall: Wall
+    walled_on_redis: Callers, http_session: aiohttp.ClientSession, wall: FullCounts
 ) -> None:
     times = await sampled(
         wall, "masked answers over REST", KINDS, wall.count(SAMPLES, short=150),
@@ -163,7 +163,7 @@ async def test_over_rest_the_time_does_not_tell_why_a_room_is_masked(
 @pytest.mark.wall
 @pytest.mark.usefixtures("rooms")
 async def test_the_time_of_an_own_rooms_answer_does_not_tell_of_the_names_asked_for_beside_it(
-    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: Wall
+    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: FullCounts
 ) -> None:
     await real_livekit_on_redis.create_room(OWN, owner="acme")
     async with grpc.aio.insecure_channel(walled_on_redis.stack.grpc_address) as channel:
@@ -178,7 +178,7 @@ async def test_the_time_of_an_own_rooms_answer_does_not_tell_of_the_names_asked_
 @pytest.mark.wall
 @pytest.mark.usefixtures("rooms")
 async def test_livekits_own_answers_by_name_are_measured_beside_them(
-    real_livekit_on_redis: RealLiveKit, http_session: aiohttp.ClientSession, wall: Wall
+    real_livekit_on_redis: RealLiveKit, http_session: aiohttp.ClientSession, wall: FullCounts
 ) -> None:
     twirp = TwirpCaller(http_session, real_livekit_on_redis)
     authorization = f"Bearer {twirp.token({'roomList': True}, lives=3600)}"
@@ -211,7 +211,7 @@ LARGE = {
 
 @pytest.mark.wall
 async def test_what_large_metadata_costs_is_measured(
-    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: Wall
+    walled_on_redis: Callers, real_livekit_on_redis: RealLiveKit, wall: FullCounts
 ) -> None:
     names = {kind: f"room-{number:09}" for number, kind in enumerate(LARGE)}
     for kind, text in LARGE.items():

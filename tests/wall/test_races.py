@@ -13,11 +13,11 @@ from livekit.protocol import models
 
 from tests.end_to_end.callers import Callers
 from tests.end_to_end.conftest import running
+from tests.support.full_counts import FullCounts
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.participants import Participants
 from tests.support.real_livekit import RealLiveKit
 from tests.support.redis_server import RedisServer
-from tests.support.wall import Wall
 from tests.wall.asking import ACME_ID, RIVAL, Ask, doors
 from tests.wall.lives import Details, foreign_marks, mark, owned_by, people_of
 from tests.wall.raced_rooms import GIVEN_AWAY, GIVEN_TO_READER, Plan, RacedRooms, State, all_plans
@@ -53,7 +53,7 @@ async def side_by_side(race: Callable[[], Awaitable[None]], at_once: int) -> Non
 
 @pytest.mark.wall
 async def test_every_order_of_changes_and_upstream_calls_has_its_answer(
-    raced: Callers, livekit_double: LiveKitDouble, http_session: aiohttp.ClientSession, wall: Wall
+    raced: Callers, livekit_double: LiveKitDouble, http_session: aiohttp.ClientSession, wall: FullCounts
 ) -> None:
     cases = list(itertools.product(all_plans(), doors(raced, http_session).items()))
     races = wall.count(70_000, short=2 * len(cases))
@@ -110,7 +110,7 @@ def ever_another_owner() -> Iterator[State]:
 
 @pytest.mark.wall
 async def test_rivals_who_ask_for_one_room_at_once_see_their_own_lives_of_it_alone(
-    raced: Callers, livekit_double: LiveKitDouble, http_session: aiohttp.ClientSession, wall: Wall
+    raced: Callers, livekit_double: LiveKitDouble, http_session: aiohttp.ClientSession, wall: FullCounts
 ) -> None:
     asks = list(doors(raced, http_session).values())
     races = wall.count(30_000, short=600)
@@ -192,7 +192,7 @@ class Polled:
 
 @pytest.mark.wall
 async def test_rooms_that_change_hands_in_the_store_of_a_real_livekit(
-    walled_on_redis: Callers, redis_server: RedisServer, http_session: aiohttp.ClientSession, wall: Wall
+    walled_on_redis: Callers, redis_server: RedisServer, http_session: aiohttp.ClientSession, wall: FullCounts
 ) -> None:
     names = [f"stored-{number}" for number in range(4)]
     lives: Counter[str] = Counter()
@@ -236,7 +236,7 @@ async def test_rooms_that_real_participants_join_and_their_owners_recreate_or_gi
     real_livekit_on_redis: RealLiveKit,
     participants_on_redis: Participants,
     http_session: aiohttp.ClientSession,
-    wall: Wall,
+    wall: FullCounts,
 ) -> None:
     name = "joined"
     lives: Counter[str] = Counter()

@@ -15,8 +15,8 @@ from service.auth.generated_secrets import PREFIX, new_secret
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1 import tenant_rooms_pb2_grpc as pb_grpc
 from tests.end_to_end.conftest import running
+from tests.support.full_counts import FullCounts
 from tests.support.livekit_double import LiveKitDouble
-from tests.support.wall import Wall
 from tests.wall.sampling import PAIRS, WARM_UP, Times, leaks, pair_rows, sampled
 from tests.wall.welch import LEAK, cropped_t, welch_t
 
@@ -75,7 +75,7 @@ CASES = {
 
 @pytest.mark.wall
 @pytest.mark.parametrize("case", CASES)
-def test_a_lookup_takes_the_same_time_wherever_a_near_miss_differs(case: str, wall: Wall) -> None:
+def test_a_lookup_takes_the_same_time_wherever_a_near_miss_differs(case: str, wall: FullCounts) -> None:
     guesses = CASES[case]
     others = [ApiSecret(f"tenant-{number}", new_secret()) for number in range(100)]
     lookup = ApiSecrets([ApiSecret("acme", guesses.secret), *others])
@@ -130,7 +130,7 @@ def against(unlike: list[float], by_place: dict[int, list[float]]) -> dict[int, 
 
 @pytest.mark.wall
 async def test_over_grpc_a_near_miss_is_refused_as_fast_as_any_other_token(
-    livekit_double: LiveKitDouble, tmp_path_factory: pytest.TempPathFactory, wall: Wall
+    livekit_double: LiveKitDouble, tmp_path_factory: pytest.TempPathFactory, wall: FullCounts
 ) -> None:
     secrets = f'[{{"id":"acme","secret":"{CHOSEN}"}}]'
     guesses = CASES["a chosen secret"]
@@ -151,7 +151,7 @@ async def test_over_grpc_a_near_miss_is_refused_as_fast_as_any_other_token(
     assert livekit_double.requests == []
 
 
-async def refusals(channel: grpc.aio.Channel, guess: Callable[[str], str], wall: Wall) -> Times:
+async def refusals(channel: grpc.aio.Channel, guess: Callable[[str], str], wall: FullCounts) -> Times:
     """Times of refused calls with guesses of each kind."""
     get_room = pb_grpc.TenantRoomsStub(channel).GetRoom
     kinds = ("early", "late", "everywhere")

@@ -1,10 +1,9 @@
 """The tests that have full counts: how many, how far they are, and what they found.
 
-`make wall` runs them in full (`pytest --wall`), and `make test` a short form of each. What a full run finds
-goes into `docs/reference/wall.json`, from which `tools/wall_report.py` makes the tables of wall.md.
+`make wall`, `make load`, `make soak` and `make fuzz` run those that bear their mark in full (`pytest --wall`
+and so on), and `make test` a short form of each. What a full run finds is kept as `tools/figures.py` says.
 """
 
-import json
 import os
 import platform
 import subprocess
@@ -14,38 +13,35 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.wall_report import FIGURES, ROOT, Figures
+from tools.figures import ROOT, Page
 
 QUIET_SECONDS = 15.0
 
 Cell = str | int | float
 
 
-class Wall:
-    """One run of the tests that have full counts.
+class FullCounts:
+    """One run of the tests that bear one mark.
 
     Args:
         full: whether the counts are the full ones.
-        seconds: the most that a test may take which does as much as fits.
+        seconds: what a test may take that does as much as fits.
+        page: where the figures of a full run go.
         aside: a context in which a print reaches the terminal.
     """
 
     def __init__(
-        self, *, full: bool, seconds: float, aside: Callable[[], AbstractContextManager[None]]
+        self, *, full: bool, seconds: float, page: Page, aside: Callable[[], AbstractContextManager[None]]
     ) -> None:
         self.full = full
         self.seconds = seconds
+        self._page = page
         self._aside = aside
         self._said = 0.0
 
     def count(self, full: int, *, short: int) -> int:
         """How many of something to do."""
         return full if self.full else short
-
-    def figure(self, row: str, found: str) -> None:
-        """Shows the figure of one row of the reliability matrix."""
-        with self._aside():
-            print(f"\n  {row}: {found}", flush=True)
 
     def progress(self, what: str, done: int, of: int) -> None:
         """Says now and then how far a full run is."""
@@ -58,28 +54,30 @@ class Wall:
     def record(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Keeps a table of figures of a full run, in the place of an older one with this title."""
         if self.full:
-            known = _known()
+            known = self._page.known()
             known[title] = {
                 "measured": f"{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}, {_machine()}",
                 "columns": list(columns),
                 "rows": [[str(cell) for cell in row] for row in rows],
             }
-            _keep(known)
+            self._page.keep(known)
 
     def add(self, title: str, columns: Sequence[str], row: Sequence[Cell]) -> None:
         """Keeps one row of a table; the row's first cell says which."""
-        earlier = _known().get(title, {"rows": []})["rows"]
+        earlier = self._page.known().get(title, {"rows": []})["rows"]
         rows = [old for old in earlier if old[0] != str(row[0])] + [[str(cell) for cell in row]]
         self.record(title, columns, sorted(rows))
 
+    def figure(self, row: str, found: str) -> None:
+        """Keeps and shows a figure of one row of the reliability matrix.
 
-def _known() -> Figures:
-    known: Figures = json.loads(FIGURES.read_text("utf-8")) if FIGURES.is_file() else {}
-    return known
-
-
-def _keep(figures: Figures) -> None:
-    FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+        Args:
+            row: its id, and behind it in parentheses which of several figures this is, if there are.
+        """
+        if self.full:
+            self.record(row, ("Figure",), [[found]])
+            with self._aside():
+                print(f"\n  {row}: {found}", flush=True)
 
 
 def _commit() -> str:
