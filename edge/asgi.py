@@ -153,4 +153,7 @@ class Edge:
                 fits = await exchange.skip_body(self._limits.body_bytes)
         except TimeoutError:
             return errors.BODY_TOO_SLOW
+        except CallerGoneError:
+            # Or the body is no HTTP: the server tells neither from the other, and would say 500 by itself.
+            return errors.BODY_BROKEN
         return None if fits else errors.BODY_TOO_LARGE

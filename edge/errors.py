@@ -67,6 +67,7 @@ CREDENTIAL_UNUSABLE: Final = _auth_error(
     401, "invalid_auth_header", "The credential is not one usable Bearer token", _CHALLENGE
 )
 ROUTE_UNKNOWN: Final = _error(404, "Not Found")
+BODY_BROKEN: Final = _error(400, "Bad request", (("Connection", "close"),))
 BODY_TOO_SLOW: Final = _error(408, "Request Timeout", (("Connection", "close"),))
 BODY_TOO_LARGE: Final = _error(413, "Request body too large")
 PATH_TOO_LONG: Final = _error(414, "Path and query too long")

@@ -67,6 +67,7 @@ class HttpConnection(asyncio.Protocol):
             raise
         finally:
             self._reading = None
+            reading.let_go()
         if reading.last:
             self.close()
         else:
@@ -133,6 +134,11 @@ class _Reading:
         # The parser holds a header until it is complete, and a chunk may have any number of them after it.
         if self._came - self._body_bytes > _MOST_HEAD_BYTES + self._body_bytes:
             self._fail(AnswerTooLarge())
+
+    def let_go(self) -> None:
+        """Nobody reads on. Parts it from its parser: they hold each other, and with them a large answer."""
+        self._body.clear()
+        del self._parser
 
     def end(self) -> None:
         """Nothing more comes."""

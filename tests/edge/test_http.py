@@ -155,6 +155,13 @@ async def test_slow_headers_are_cut_off_and_nobody_else_is_held_up(
     assert len(service.calls) == 1
 
 
+async def test_a_body_that_is_no_http_is_refused_in_json(edge: EdgeProcess, service: FakeService) -> None:
+    head = b"GET /livekit/rooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reply = parse(await edge.raw(head + b"no number\r\n\r\n"))
+    assert (reply.status, reply.json) == (400, {"error": "Bad request"})
+    assert service.calls == []
+
+
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 async def test_a_stuck_body_is_cut_off_and_nobody_else_is_held_up(
     edge: EdgeProcess, service: FakeService, method: bytes

@@ -1,9 +1,11 @@
 """One HTTP connection against a server that sends any bytes: a whole answer or one error, and never two."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import httptools
 import pytest
 
 from service.errors import DomainError, LiveKitAnswerTooLarge, LiveKitFailed, LiveKitUnavailable
@@ -60,6 +62,21 @@ async def serving(
             yield transport, seen
     finally:
         server.close()
+
+
+async def test_an_answer_is_gone_with_whoever_asked_and_does_not_wait_for_the_garbage_collector() -> None:
+    broken = OK + b"Content-Length: 9\r\n\r\nokEND"
+    async with serving(lambda number: broken if number == 1 else WHOLE) as (transport, _):
+        gc.collect()
+        gc.disable()
+        try:
+            await transport.post("ListRooms", "token", b"")
+            with pytest.raises(LiveKitFailed):
+                await transport.post("ListRooms", "token", b"")
+            parsers = [one for one in gc.get_objects() if isinstance(one, httptools.HttpResponseParser)]
+            assert parsers == []
+        finally:
+            gc.enable()
 
 
 async def until(condition: Callable[[], bool]) -> None:
