@@ -22,6 +22,7 @@ from service.errors import LiveKitNotConfigured
 from service.flights import Flights
 from service.named_rooms import NamedRooms, NamedRoomsSource, OwnedRoom
 from service.ownership import Owner, Ownerless
+from service.participants import Participants
 from service.room_index import ListedRoom, RoomIndex
 from service.scans import AllRoomsSource, Scan, Scans
 
@@ -60,7 +61,8 @@ class Directory:
         self._scans = Scans(source, RoomIndex(owner_of, summarize), partial(_tell, on_scan))
         self._candidates = Candidates(source, self._scans, index_interval)
         self._named = NamedRooms(source, owner_of)
-        self._participants: Flights[str, Sequence[ParticipantInfo]] = Flights(source.list_participants)
+        self._source = source
+        self._participants: Flights[str, Participants] = Flights(self._list_participants)
 
     async def rooms(self, scope: Scope, consistency: Consistency) -> Sequence[ListedRoom]:
         """The rooms that this scope may see, sorted by name (by code point).
@@ -80,7 +82,7 @@ class Directory:
         """
         return await self._named.find(name, asker)
 
-    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+    async def participants(self, room_name: str) -> Participants:
         """Who is in the room of this name, whoever owns it.
 
         Raises:
@@ -92,6 +94,9 @@ class Directory:
     async def close(self) -> None:
         """Ends what goes on in the background."""
         await self._candidates.close()
+
+    async def _list_participants(self, room_name: str) -> Participants:
+        return Participants(await self._source.list_participants(room_name))
 
 
 def _tell(on_scan: OnScan, scan: Scan) -> None:
@@ -110,6 +115,6 @@ class UnconfiguredDirectory:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured
 
-    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+    async def participants(self, room_name: str) -> Participants:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured

@@ -5,7 +5,7 @@ Step before: `service.directory` needs one room as it is now. Step after: `servi
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, Protocol
 
@@ -23,12 +23,17 @@ _MOST_NAMES: Final = 100
 _name = attrgetter("room.name")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OwnedRoom:
-    """A room as LiveKit gave it, and its owner, or why nobody owns it."""
+    """A room as LiveKit gave it, and its owner, or why nobody owns it. All who asked together share it.
+
+    Attributes:
+        shown: what answers show of the room, encoded, once one of them has made it; opaque here.
+    """
 
     room: Room
     owner: Owner
+    shown: bytes | None = field(default=None, init=False, compare=False, repr=False)
 
 
 class NamedRoomsSource(Protocol):

@@ -14,6 +14,8 @@ from service.answer_space import space_for
 from service.authentication import PRINCIPAL
 from service.consistency import Consistency
 from service.errors import ConsistencyInvalid
+from service.named_rooms import OwnedRoom
+from service.participants import Participants
 from service.rooms import Rooms
 from service.turns import Turns
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -73,22 +75,25 @@ class Servicer(TenantRoomsServicer):
         await space_for(sum(map(len, parts)))
         return b"".join(parts)
 
-    async def GetRoom(
+    async def GetRoom(  # type: ignore[override]  # encoded already, which the error boundary lets be
         self,
         request: pb.GetRoomRequest,
         context: grpc.aio.ServicerContext[pb.GetRoomRequest, pb.GetRoomResponse],
-    ) -> pb.GetRoomResponse:
-        """One room with its participants."""
+    ) -> bytes:
+        """One room with its participants, encoded."""
         details = await self._rooms.get(
             PRINCIPAL.get(),
             request.tenant_id if request.HasField("tenant_id") else None,
             request.room_name,
         )
-        # What LiveKit said is about as long as what is made of it.
-        await space_for(details.room.ByteSize() + sum(who.ByteSize() for who in details.participants))
-        return pb.GetRoomResponse(
-            room=_room_message(details.room), participants=map(_participant_message, details.participants)
-        )
+        owned, participants = details.owned, details.participants
+        await space_for(_size(owned, participants))
+        # Made once for all callers who share them, and gone with the last of these.
+        if owned.shown is None:
+            owned.shown = _room_shown(owned.room)
+        if participants.shown is None:
+            participants.shown = _participants_shown(participants)
+        return owned.shown + participants.shown
 
 
 def room_summary(room: Room) -> bytes:
@@ -102,9 +107,18 @@ def room_summary(room: Room) -> bytes:
     return pb.ListRoomsResponse(rooms=[summary]).SerializeToString()
 
 
-def _room_message(room: Room) -> pb.Room:
+def _size(owned: OwnedRoom, participants: Participants) -> int:
+    """About how long an answer is. What LiveKit said is about as long as what is made of it."""
+    room = owned.room.ByteSize() if owned.shown is None else len(owned.shown)
+    if participants.shown is None:
+        return room + sum(who.ByteSize() for who in participants)
+    return room + len(participants.shown)
+
+
+def _room_shown(room: Room) -> bytes:
+    """A `GetRoomResponse` with this room alone, encoded."""
     # Field by field, so that a secret which LiveKit keeps in its own message can never slip through.
-    return pb.Room(
+    shown = pb.Room(
         name=room.name,
         sid=room.sid,
         num_participants=room.num_participants,
@@ -113,6 +127,12 @@ def _room_message(room: Room) -> pb.Room:
         metadata=room.metadata,
         active_recording=room.active_recording,
     )
+    return pb.GetRoomResponse(room=shown).SerializeToString()
+
+
+def _participants_shown(participants: Participants) -> bytes:
+    """A `GetRoomResponse` with these participants alone, encoded."""
+    return pb.GetRoomResponse(participants=map(_participant_message, participants)).SerializeToString()
 
 
 def _participant_message(participant: ParticipantInfo) -> pb.Participant:
