@@ -16,6 +16,7 @@ from service.consistency import Consistency
 from service.errors import ConsistencyInvalid
 from service.named_rooms import OwnedRoom
 from service.participants import Participants
+from service.room_index import SortedRooms
 from service.rooms import Rooms
 from service.turns import Turns
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -23,6 +24,11 @@ from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer
 
 _ROOMS_PER_STEP: Final = 250
 """Rooms that are made into messages between two looks at the clock: 1.5 ms, if none was before."""
+
+_MOST_SHARED: Final = 1_000
+"""Rooms of a list up to which the next caller gets the very bytes of the last, if the rooms are the same.
+
+They take some 70 bytes a room, for as long as the rooms are known."""
 
 _CONSISTENCIES: Final = {
     pb.CONSISTENCY_UNSPECIFIED: None,
@@ -65,15 +71,24 @@ class Servicer(TenantRoomsServicer):
             request.page_token,
             _CONSISTENCIES[request.consistency],
         )
+        rooms = page.rooms
+        # A part of the rooms is never one of these.
+        whole = rooms if isinstance(rooms, SortedRooms) and len(rooms) <= _MOST_SHARED else None
+        if whole is not None and whole.shown is not None:
+            await space_for(len(whole.shown))
+            return whole.shown
         turns = Turns()
         parts: list[bytes] = []
-        for start in range(0, len(page.rooms), _ROOMS_PER_STEP):
-            parts += [room.summary for room in page.rooms[start : start + _ROOMS_PER_STEP]]
+        for start in range(0, len(rooms), _ROOMS_PER_STEP):
+            parts += [room.summary for room in rooms[start : start + _ROOMS_PER_STEP]]
             await turns.pass_on()
         parts.append(pb.ListRoomsResponse(next_page_token=page.next_page_token).SerializeToString())
         # Until here it is shared with other calls; only the answer takes memory of its own.
         await space_for(sum(map(len, parts)))
-        return b"".join(parts)
+        answer = b"".join(parts)
+        if whole is not None:
+            whole.shown = answer
+        return answer
 
     async def GetRoom(  # type: ignore[override]  # encoded already, which the error boundary lets be
         self,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -196,6 +196,25 @@ async def test_callers_who_share_a_reading_share_the_making_of_the_answer(caller
     directory.present = Participants(directory.present)
     newer, _ = await server.call(pb.GetRoomRequest(room_name="lobby"))
     assert (newer.room.num_participants, newer.participants[0].name) == (9, "Nobody")
+
+
+async def test_the_same_rooms_are_listed_in_the_same_bytes_until_one_of_them_changes(
+    caller: Principal,
+) -> None:
+    livekit = RecordedLiveKit(room("a", "acme"), room("b", "acme"), room("c", "globex"))
+    servicer = Servicer(Rooms(livekit.directory, Consistency.FULL, AtOnce()))
+
+    async def listed(**request: Any) -> bytes:
+        return await servicer.ListRooms(pb.ListRoomsRequest(**request), cast(Any, None))
+
+    first = await listed()
+    livekit.put(room("c", "globex", sid="RM_2"))
+    assert await listed(page_size=2) is first
+    assert [room.name for room in pb.ListRoomsResponse.FromString(await listed(page_size=1)).rooms] == ["a"]
+    livekit.put(room("b", "globex"))
+    changed = await listed()
+    assert [room.name for room in pb.ListRoomsResponse.FromString(changed).rooms] == ["a"]
+    assert await listed() is changed
 
 
 async def test_livekits_secrets_are_in_no_answer(caller: Principal) -> None:
