@@ -8,9 +8,9 @@ Every answer rests on a reading of LiveKit that began after the call arrived. (W
 to that is in `service.candidates`.)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from livekit.protocol.models import ParticipantInfo, Room
 
@@ -74,22 +74,24 @@ class Directory:
             return await self._candidates.rooms(scope)
         return await (await self._scans.next()).index.rooms(scope)
 
-    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
+    # Plain functions, as each further coroutine on the way costs whenever its call goes on.
+
+    def room(self, name: str, asker: Asker) -> Coroutine[Any, Any, OwnedRoom | None]:
         """The room of this name, whoever owns it, or None when there is none; `asker` learns beside what.
 
         Raises:
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
-        return await self._named.find(name, asker)
+        return self._named.find(name, asker)
 
-    async def participants(self, room_name: str) -> Participants:
+    def participants(self, room_name: str) -> Coroutine[Any, Any, Participants]:
         """Who is in the room of this name, whoever owns it.
 
         Raises:
             RoomNotFound: LiveKit says that there is no such room; it may also give an empty list.
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
-        return await self._participants.join(room_name)
+        return self._participants.join(room_name)
 
     async def close(self) -> None:
         """Ends what goes on in the background."""

@@ -4,10 +4,10 @@ Step before: `service.directory` needs one room as it is now. Step after: `servi
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from livekit.protocol.models import Room
 
@@ -58,7 +58,7 @@ class NamedRooms:
         self._one_at_a_time = asyncio.Lock()
         self._batches: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
 
-    async def find(self, name: str, asker: Asker) -> OwnedRoom | None:
+    def find(self, name: str, asker: Asker) -> Coroutine[Any, Any, OwnedRoom | None]:
         """The room of this name as of a reading that begins after this call, or None when there is none.
 
         Raises:
@@ -66,7 +66,7 @@ class NamedRooms:
                 to 99 others. A name that LiveKit is slow at fails those, and no more.
             LiveKitFailed: LiveKit could not say about this name.
         """
-        return await self._batches.find(name, asker)
+        return self._batches.find(name, asker)
 
     async def _found(self, names: Sequence[str]) -> dict[str, OwnedRoom | None]:
         records = await self._source.list_rooms_named(names)

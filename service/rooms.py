@@ -5,8 +5,7 @@ Step before: `service.servicer` has decoded the request. Step after: `service.di
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from livekit.protocol.models import Room
 
@@ -48,16 +47,14 @@ class MaskedAnswers(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RoomPage:
+class RoomPage(NamedTuple):
     """Rooms sorted by name, and the token of the next page; empty when this is the last."""
 
     rooms: Sequence[ListedRoom]
     next_page_token: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoomDetails:
+class RoomDetails(NamedTuple):
     """A room and who is in it, both shared with other callers who asked at the same time."""
 
     owned: OwnedRoom
