@@ -115,14 +115,16 @@ class Stream:
             yield pb.ExchangeResponse()
             said_leaving = False
             while self._failure is None:
-                answers, complete = self._outbox.frame()
+                frame = pb.ExchangeResponse()
+                complete = self._outbox.fill(frame)
                 say_leaving = self._leaving and not said_leaving
-                if answers or say_leaving:
+                if frame.answers or say_leaving:
                     for call_id in complete:
                         self._forget(call_id)
                     self._room.set()
                     said_leaving = self._leaving
-                    yield pb.ExchangeResponse(answers=answers, leaving=say_leaving)
+                    frame.leaving = say_leaving
+                    yield frame
                 elif (self._all_read or self._idle) and not self._calls:
                     return
                 else:
