@@ -1,6 +1,6 @@
 """Owns how often the service's garbage collector looks for cycles.
 
-Step before: `service.server`, once everything is loaded and it serves. A call makes some eighty containers and
+Step before: `service.server`, once everything is loaded and it serves. A call makes dozens of containers and
 no cycles, and many calls are under way at once. Python's defaults take their number for garbage: they look
 through the young objects every few calls, and now and then through all that was imported.
 """
