@@ -113,13 +113,10 @@ class Servicer(TenantRoomsServicer):
 
 def room_summary(room: Room) -> bytes:
     """A `ListRoomsResponse` with this room alone, encoded: encoded messages that are joined are one."""
-    summary = pb.RoomSummary(
-        name=room.name,
-        sid=room.sid,
-        num_participants=room.num_participants,
-        creation_time=_timestamp(room.creation_time, room.creation_time_ms),
-    )
-    return pb.ListRoomsResponse(rooms=[summary]).SerializeToString()
+    response = pb.ListRoomsResponse()
+    summary = response.rooms.add(name=room.name, sid=room.sid, num_participants=room.num_participants)
+    _set_time(summary.creation_time, room.creation_time, room.creation_time_ms)
+    return response.SerializeToString()
 
 
 def _size(owned: OwnedRoom, participants: Participants) -> int:
@@ -132,39 +129,45 @@ def _size(owned: OwnedRoom, participants: Participants) -> int:
 
 def _room_shown(room: Room) -> bytes:
     """A `GetRoomResponse` with this room alone, encoded."""
+    response = pb.GetRoomResponse()
     # Field by field, so that a secret which LiveKit keeps in its own message can never slip through.
-    shown = pb.Room(
-        name=room.name,
-        sid=room.sid,
-        num_participants=room.num_participants,
-        max_participants=room.max_participants,
-        creation_time=_timestamp(room.creation_time, room.creation_time_ms),
-        metadata=room.metadata,
-        active_recording=room.active_recording,
-    )
-    return pb.GetRoomResponse(room=shown).SerializeToString()
+    shown = response.room
+    shown.name = room.name
+    shown.sid = room.sid
+    shown.num_participants = room.num_participants
+    shown.max_participants = room.max_participants
+    _set_time(shown.creation_time, room.creation_time, room.creation_time_ms)
+    shown.metadata = room.metadata
+    shown.active_recording = room.active_recording
+    return response.SerializeToString()
 
 
 def _participants_shown(participants: Participants) -> bytes:
     """A `GetRoomResponse` with these participants alone, encoded."""
-    return pb.GetRoomResponse(participants=map(_participant_message, participants)).SerializeToString()
+    response = pb.GetRoomResponse()
+    for participant in participants:
+        _show(participant, response)
+    return response.SerializeToString()
 
 
-def _participant_message(participant: ParticipantInfo) -> pb.Participant:
-    return pb.Participant(
+def _show(participant: ParticipantInfo, response: pb.GetRoomResponse) -> None:
+    # Filled in where it is: what is given to a constructor is copied, which costs as much again.
+    shown = response.participants.add(
         sid=participant.sid,
         identity=participant.identity,
         name=participant.name,
         state=_STATES.get(participant.state, pb.PARTICIPANT_STATE_UNSPECIFIED),
         kind=_KINDS.get(participant.kind, pb.PARTICIPANT_KIND_UNSPECIFIED),
-        joined_at=_timestamp(participant.joined_at, participant.joined_at_ms),
         metadata=participant.metadata,
-        attributes=participant.attributes,
         is_publisher=participant.is_publisher,
     )
+    _set_time(shown.joined_at, participant.joined_at, participant.joined_at_ms)
+    if participant.attributes:
+        shown.attributes.update(participant.attributes)
 
 
-def _timestamp(seconds: int, milliseconds: int) -> Timestamp:
+def _set_time(time: Timestamp, seconds: int, milliseconds: int) -> None:
     """The moment that LiveKit gives twice; the finer one counts where it agrees with the coarser."""
     whole, rest = divmod(milliseconds, 1_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1_000_000 if whole == seconds else 0)
+    time.seconds = seconds
+    time.nanos = rest * 1_000_000 if whole == seconds else 0
