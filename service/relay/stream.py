@@ -48,7 +48,8 @@ _UNEXPECTED: Final = Outcome(b"", status_of(errors.Unexpected()).SerializeToStri
 
 # gRPC's own rules, which it keeps for the metadata of a unary call.
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
-_TEXT: Final = re.compile(rb"[ -~]*")
+_USUAL_KEYS: Final = frozenset({"authorization", "x-request-id", "traceparent"})
+_TEXT: Final = bytes(range(ord(" "), ord("~") + 1))
 
 _log = structlog.get_logger(__name__)
 
@@ -258,11 +259,11 @@ def _metadata_of(call: pb.Call) -> list[tuple[str, str | bytes]] | None:
     metadata: list[tuple[str, str | bytes]] = []
     for pair in call.metadata:
         key, value = pair.key, pair.value
-        if _KEY.fullmatch(key) is None:
+        if key not in _USUAL_KEYS and _KEY.fullmatch(key) is None:
             return None
         if key.endswith("-bin"):
             metadata.append((key, value))
-        elif _TEXT.fullmatch(value) is not None:
+        elif not value.translate(None, _TEXT):  # twice as quick as a pattern
             metadata.append((key, value.decode("ascii")))
         else:
             return None
