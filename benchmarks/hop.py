@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 import grpc
 import uvloop
-from livekit.protocol.models import ParticipantInfo, Room
+from livekit.protocol.models import Room
 
 from edge.relay.client import open_relay
 from edge.rooms import Metadata, RoomsClient
@@ -36,6 +36,7 @@ from service.error_boundary import ErrorBoundary
 from service.even_answers import EvenAnswers
 from service.named_rooms import OwnedRoom
 from service.ownership import owner_of
+from service.participants import Participants
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
 from service.request_id import RequestIds
@@ -67,9 +68,9 @@ class RoomsInMemory:
         room = Room(name=name, sid="RM_1", metadata=metadata)
         return OwnedRoom(room, owner_of(metadata))
 
-    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+    async def participants(self, room_name: str) -> Participants:
         """Nobody."""
-        return ()
+        return Participants()
 
 
 _LISTED: Final = tuple(

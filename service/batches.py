@@ -116,8 +116,12 @@ class Batches(Generic[Key, Answer]):
         finally:
             if batch is self._boarding:
                 self._step_off(batch, key, waiter)
+            del waiter
         if isinstance(outcome, _Failure):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome  # a failure remembers this frame, so it would be a cycle
         return outcome
 
     def _step_off(self, batch: _Batch, key: Key, waiter: "asyncio.Future[Answer | _Failure]") -> None:

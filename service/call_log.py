@@ -16,6 +16,9 @@ BURST: Final = 20
 PER_SECOND: Final = 10.0
 """So many records of failed calls with one code and reason are written at once, and then each second."""
 
+ANSWERED: Final = "rpc answered"
+"""The event of a call that went well."""
+
 _OWN_RPCS: Final = "/tenantrooms.v1."
 _FAULTS: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
 """What is somebody's to look into; the rest is the caller's own affair."""
@@ -49,13 +52,13 @@ class CallLog:
         Args:
             code: of the call's gRPC status.
             reason: the name of its `ErrorReason`, or empty.
-            record: all else that is known of the call.
+            record: all else that is known of the call, and an `event`. It is changed.
             error: why it failed; what it says goes to the log where the failure is a fault.
         """
         if code == "OK":
             # Probes are not worth a line.
             if str(record["rpc"]).startswith(_OWN_RPCS):
-                self._quick("info", {"event": "rpc answered", **record})
+                self._quick("info", record)
             return
         flood = self._floods.get((code, reason))
         if flood is None:
@@ -67,10 +70,11 @@ class CallLog:
             flood.held_back = 0
         if code not in _FAULTS or not reason:
             level = "warning" if code in _WARNINGS else "info"
-            self._quick(level, {"event": "rpc refused" if reason else "rpc ended", **record})
+            record["event"] = "rpc refused" if reason else "rpc ended"
+            self._quick(level, record)
             return
         told = {} if error is None else failure_record(error, foreseen=isinstance(error, DomainError))
-        _log.error("rpc failed", **record, **told)
+        _log.error(**{**record, "event": "rpc failed"}, **told)
 
 
 class _Flood:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from service import errors
 from service.auth.principal import Operator, Tenant
 from service.authentication import PRINCIPAL
-from service.call_log import CallLog
+from service.call_log import ANSWERED, CallLog
 from service.call_metrics import CallMetrics, rpc_name
 from service.metadata import Metadata
 from service.request_id import REQUEST_ID
@@ -113,20 +113,26 @@ class CallWatch:
             reason: the name of its `ErrorReason`; empty where there is none.
             error: why it failed.
         """
-        # What cannot be recorded changes nothing for the caller.
-        with suppress(Exception):
+        try:
             self._ended(CALL.get(), method, code, reason, error)
+        except Exception:  # noqa: BLE001 (what cannot be recorded changes nothing for the caller)
+            return
 
     def _ended(self, call: Call, method: str, code: str, reason: str, error: BaseException | None) -> None:
         seconds = perf_counter() - call.began
         caller = PRINCIPAL.get(None)
         tenant = caller.tenant_id if isinstance(caller, Tenant) else None
         self._metrics.ended(call.rpc, code, reason, seconds, tenant)
-        if problem := _PROBLEMS.get(type(error)):  # type: ignore[arg-type]  # any other type is in no table
+        if error is not None and (problem := _PROBLEMS.get(type(error))):  # type: ignore[arg-type]
             self._metrics.needs_an_operator(problem)
         if call.span is not None:
             call.span.end(code, reason, call.upstream_calls)
-        record: dict[str, object] = {"rpc": method, "code": code, "request_id": REQUEST_ID.get()}
+        record: dict[str, object] = {
+            "event": ANSWERED,
+            "rpc": method,
+            "code": code,
+            "request_id": REQUEST_ID.get(),
+        }
         if reason:
             record["reason"] = reason
         if tenant is not None:

@@ -23,7 +23,7 @@ from service.errors import DomainError
 from service.flights import Flights
 from service.named_rooms import NamedRoomsSource
 from service.ownership import may_see
-from service.room_index import ListedRoom
+from service.room_index import ListedRoom, SortedRooms
 from service.room_records import by_asked_name
 from service.scans import Scan, Scans
 
@@ -117,11 +117,11 @@ class Candidates:
             found |= by_asked_name(part, await known.index.recognized(records), _name)
         # In the order of the names, which are sorted.
         return {
-            scope.tenant_id: [
+            scope.tenant_id: SortedRooms(
                 found[name]
                 for name in dict.fromkeys(own)
                 if name in found and may_see(scope, found[name].owner)
-            ]
+            )
             for scope, own in candidates.items()
         }
 

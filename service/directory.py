@@ -8,9 +8,9 @@ Every answer rests on a reading of LiveKit that began after the call arrived. (W
 to that is in `service.candidates`.)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from livekit.protocol.models import ParticipantInfo, Room
 
@@ -22,6 +22,7 @@ from service.errors import LiveKitNotConfigured
 from service.flights import Flights
 from service.named_rooms import NamedRooms, NamedRoomsSource, OwnedRoom
 from service.ownership import Owner, Ownerless
+from service.participants import Participants
 from service.room_index import ListedRoom, RoomIndex
 from service.scans import AllRoomsSource, Scan, Scans
 
@@ -60,7 +61,8 @@ class Directory:
         self._scans = Scans(source, RoomIndex(owner_of, summarize), partial(_tell, on_scan))
         self._candidates = Candidates(source, self._scans, index_interval)
         self._named = NamedRooms(source, owner_of)
-        self._participants: Flights[str, Sequence[ParticipantInfo]] = Flights(source.list_participants)
+        self._source = source
+        self._participants: Flights[str, Participants] = Flights(self._list_participants)
 
     async def rooms(self, scope: Scope, consistency: Consistency) -> Sequence[ListedRoom]:
         """The rooms that this scope may see, sorted by name (by code point).
@@ -72,26 +74,31 @@ class Directory:
             return await self._candidates.rooms(scope)
         return await (await self._scans.next()).index.rooms(scope)
 
-    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
+    # Plain functions, as each further coroutine on the way costs whenever its call goes on.
+
+    def room(self, name: str, asker: Asker) -> Coroutine[Any, Any, OwnedRoom | None]:
         """The room of this name, whoever owns it, or None when there is none; `asker` learns beside what.
 
         Raises:
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
-        return await self._named.find(name, asker)
+        return self._named.find(name, asker)
 
-    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+    def participants(self, room_name: str) -> Coroutine[Any, Any, Participants]:
         """Who is in the room of this name, whoever owns it.
 
         Raises:
             RoomNotFound: LiveKit says that there is no such room; it may also give an empty list.
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
-        return await self._participants.join(room_name)
+        return self._participants.join(room_name)
 
     async def close(self) -> None:
         """Ends what goes on in the background."""
         await self._candidates.close()
+
+    async def _list_participants(self, room_name: str) -> Participants:
+        return Participants(await self._source.list_participants(room_name))
 
 
 def _tell(on_scan: OnScan, scan: Scan) -> None:
@@ -110,6 +117,6 @@ class UnconfiguredDirectory:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured
 
-    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+    async def participants(self, room_name: str) -> Participants:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured

@@ -89,6 +89,8 @@ class Flights(Generic[Key, Answer]):
             flight.waiting.discard(waiter)
             if not flight.waiting and not flight.landed:
                 self._abandon(key, flight)
+            # A failure remembers this frame. It would be a cycle, and hold for long what was read before it.
+            del flight, waiter
 
     def _take_off(self, key: Key) -> None:
         flight = self._in_the_air[key] = self._boarding[key]

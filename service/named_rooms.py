@@ -4,10 +4,10 @@ Step before: `service.directory` needs one room as it is now. Step after: `servi
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from livekit.protocol.models import Room
 
@@ -23,12 +23,17 @@ _MOST_NAMES: Final = 100
 _name = attrgetter("room.name")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OwnedRoom:
-    """A room as LiveKit gave it, and its owner, or why nobody owns it."""
+    """A room as LiveKit gave it, and its owner, or why nobody owns it. All who asked together share it.
+
+    Attributes:
+        shown: what answers show of the room, encoded, once one of them has made it; opaque here.
+    """
 
     room: Room
     owner: Owner
+    shown: bytes | None = field(default=None, init=False, compare=False, repr=False)
 
 
 class NamedRoomsSource(Protocol):
@@ -53,7 +58,7 @@ class NamedRooms:
         self._one_at_a_time = asyncio.Lock()
         self._batches: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
 
-    async def find(self, name: str, asker: Asker) -> OwnedRoom | None:
+    def find(self, name: str, asker: Asker) -> Coroutine[Any, Any, OwnedRoom | None]:
         """The room of this name as of a reading that begins after this call, or None when there is none.
 
         Raises:
@@ -61,7 +66,7 @@ class NamedRooms:
                 to 99 others. A name that LiveKit is slow at fails those, and no more.
             LiveKitFailed: LiveKit could not say about this name.
         """
-        return await self._batches.find(name, asker)
+        return self._batches.find(name, asker)
 
     async def _found(self, names: Sequence[str]) -> dict[str, OwnedRoom | None]:
         records = await self._source.list_rooms_named(names)

@@ -33,6 +33,8 @@ def cut_page(
     Raises:
         PageTokenInvalid: the token was made for something else, or not by this function.
     """
+    if not page_token and len(rooms) <= page_size:
+        return rooms, ""
     start = 0
     if page_token:
         last_shown = _name_in(page_token, scope, consistency)

@@ -8,7 +8,7 @@ decoded, and keep what was made of them.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Final, cast
@@ -62,6 +62,20 @@ class ListedRoom:
         return self._summary
 
 
+class SortedRooms(list[ListedRoom]):
+    """The rooms of one scope, sorted by name (by code point). Not to be changed, as callers share them.
+
+    Attributes:
+        shown: a whole list of them as it was made for one of these callers, for the next; opaque here.
+    """
+
+    __slots__ = ("shown",)
+
+    def __init__(self, rooms: Iterable[ListedRoom] = ()) -> None:
+        super().__init__(rooms)
+        self.shown: bytes | None = None
+
+
 class RoomIndex:
     """The rooms of one reading. Never changes; `updated` makes the index of the next reading.
 
@@ -75,7 +89,7 @@ class RoomIndex:
         self._summarize = summarize
         self._rooms: dict[bytes, ListedRoom] = {}
         self._groups: dict[Owner, Sequence[ListedRoom]] = {}
-        self._sorted: dict[Scope, Sequence[ListedRoom]] = {}
+        self._sorted: dict[Scope, SortedRooms] = {}
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -109,11 +123,11 @@ class RoomIndex:
         rooms, _ = await self._recognized(records, Turns())
         return rooms
 
-    async def rooms(self, scope: Scope) -> Sequence[ListedRoom]:
+    async def rooms(self, scope: Scope) -> SortedRooms:
         """The rooms that this scope may see, sorted by name (by code point)."""
         found = self._sorted.get(scope)
         if found is None:
-            found = await _sorted(self._visible_to(scope))
+            found = SortedRooms(await _sorted(self._visible_to(scope)))
             if found:  # tenants without rooms can be without number
                 self._sorted[scope] = found
         return found

@@ -5,10 +5,9 @@ Step before: `service.servicer` has decoded the request. Step after: `service.di
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from livekit.protocol.models import ParticipantInfo, Room
+from livekit.protocol.models import Room
 
 from service.auth.principal import Principal, Scope, scope_of
 from service.batches import Asker
@@ -17,6 +16,7 @@ from service.errors import DomainError, RoomNameBlank, RoomNameTooLong, RoomNotF
 from service.named_rooms import OwnedRoom
 from service.ownership import may_see, same_owner
 from service.paging import check_page_token, checked_page_size, cut_page
+from service.participants import Participants
 from service.room_index import ListedRoom
 
 MAX_ROOM_NAME_BYTES: Final = 256
@@ -34,7 +34,7 @@ class RoomDirectory(Protocol):
         """The room of this name, whoever owns it, read by a reading that begins after this call."""
         ...
 
-    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+    async def participants(self, room_name: str) -> Participants:
         """Who is in the room of this name; RoomNotFound, or nobody, where there is none."""
         ...
 
@@ -47,20 +47,23 @@ class MaskedAnswers(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RoomPage:
+class RoomPage(NamedTuple):
     """Rooms sorted by name, and the token of the next page; empty when this is the last."""
 
     rooms: Sequence[ListedRoom]
     next_page_token: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoomDetails:
-    """A room and who is in it."""
+class RoomDetails(NamedTuple):
+    """A room and who is in it, both shared with other callers who asked at the same time."""
 
-    room: Room
-    participants: Sequence[ParticipantInfo]
+    owned: OwnedRoom
+    participants: Participants
+
+    @property
+    def room(self) -> Room:
+        """The room."""
+        return self.owned.room
 
 
 class Rooms:
@@ -139,11 +142,11 @@ class Rooms:
         before = await self._visible_room(asker, room_name)
         participants = await self._directory.participants(room_name)
         if not participants:
-            return RoomDetails(before.room, ())
+            return RoomDetails(before, participants)
         after = await self._visible_room(asker, room_name)
         if after.room.sid != before.room.sid or not same_owner(after.owner, before.owner):
             raise RoomNotFound
-        return RoomDetails(after.room, participants)
+        return RoomDetails(after, participants)
 
     async def _visible_room(self, asker: Asker, room_name: str) -> OwnedRoom:
         owned = await self._directory.room(room_name, asker)

@@ -14,6 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service import memory
 from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
@@ -133,6 +134,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
             livekit=settings.livekit_configured,
             metrics_port=metrics_port,
         )
+        memory.settle()
         await stop.first.wait()
         reloading.cancel()
         _log.info("draining", seconds=settings.drain_seconds)

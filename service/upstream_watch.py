@@ -7,9 +7,9 @@ Step before: `service.rooms` for the one, `service.directory` for the other. Ste
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from time import perf_counter
+from types import TracebackType
 from typing import Final, Protocol
 
 from livekit.protocol.models import ParticipantInfo
@@ -23,6 +23,7 @@ from service.consistency import Consistency
 from service.directory import RoomSource
 from service.flights import ABOARD
 from service.named_rooms import OwnedRoom
+from service.participants import Participants
 from service.plain_metrics import Collected, Counts, Histogram, Level
 from service.room_index import ListedRoom
 from service.rooms import RoomDirectory
@@ -115,50 +116,83 @@ class UpstreamWatch:
         self._tracing = tracing
         Collected(registry, (self._asked, self._waits, self._seconds, self._batches, self._in_flight))
 
-    @contextmanager
-    def waits(self, question: str) -> Iterator[None]:
+    def waits(self, question: str) -> "_Wait":
         """Around a call's wait for an answer, which others may share."""
         self._waits.add(question)
-        call = CALL.get(None)
-        if call is None:
-            yield
-            return
-        call.upstream_calls += 1
-        began = perf_counter()
-        try:
-            yield
-        except Exception as error:
-            if _outcome_of(error) not in NO_FAILURES:
-                call.upstream_failed.append(question)
-            raise
-        finally:
-            call.upstream_seconds += perf_counter() - began
+        return _Wait(question)
 
-    @contextmanager
-    def asks(self, question: str) -> Iterator[None]:
+    def asks(self, question: str) -> "_Asking":
         """Around one question to LiveKit or the auth service."""
         span = None
         if self._tracing is not None:
             span = self._tracing.question(_RPCS.get(question, question), question, ABOARD.get())
             TRACEPARENT.set(span.traceparent)
-        began = perf_counter()
+        return _Asking(self, question, span)
+
+    def began(self) -> None:
+        """A question is under way."""
         self._in_flight.value += 1
-        outcome = "ok"
-        try:
-            yield
-        except BaseException as error:
-            outcome = _outcome_of(error)
-            raise
-        finally:
-            self._in_flight.value -= 1
-            self._asked.add(question, outcome)
-            self._seconds.observe(question, perf_counter() - began)
-            if span is not None:
-                span.end(outcome)
+
+    def ended(self, question: str, outcome: str, seconds: float) -> None:
+        """A question is no longer under way."""
+        self._in_flight.value -= 1
+        self._asked.add(question, outcome)
+        self._seconds.observe(question, seconds)
 
     def names(self, count: int) -> None:
         """A question named so many rooms."""
         self._batches.observe(NAMED_ROOMS, count)
+
+
+# A call waits up to three times, so these are no generators, which cost several times as much.
+
+
+class _Wait:
+    """One call's wait."""
+
+    __slots__ = ("_began", "_call", "_question")
+
+    def __init__(self, question: str) -> None:
+        self._question = question
+        self._call = CALL.get(None)
+
+    def __enter__(self) -> None:
+        if self._call is not None:
+            self._call.upstream_calls += 1
+        self._began = perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        call = self._call
+        if call is None:
+            return
+        call.upstream_seconds += perf_counter() - self._began
+        if isinstance(error, Exception) and _outcome_of(error) not in NO_FAILURES:
+            call.upstream_failed.append(self._question)
+
+
+class _Asking:
+    """One question under way."""
+
+    __slots__ = ("_began", "_question", "_span", "_watch")
+
+    def __init__(self, watch: UpstreamWatch, question: str, span: QuestionSpan | None) -> None:
+        self._watch = watch
+        self._question = question
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+        self._watch.began()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        outcome = "ok" if error is None else _outcome_of(error)
+        self._watch.ended(self._question, outcome, perf_counter() - self._began)
+        if self._span is not None:
+            self._span.end(outcome)
 
 
 class WatchedDirectory:
@@ -179,7 +213,7 @@ class WatchedDirectory:
         with self._watch.waits(NAMED_ROOMS):
             return await self._directory.room(name, asker)
 
-    async def participants(self, room_name: str) -> Sequence[ParticipantInfo]:
+    async def participants(self, room_name: str) -> Participants:
         """As the directory's."""
         with self._watch.waits(PARTICIPANTS):
             return await self._directory.participants(room_name)

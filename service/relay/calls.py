@@ -7,7 +7,6 @@ finding its handler, and keeping what becomes of it.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple, Never, cast
 
@@ -26,8 +25,7 @@ _STATUS_KEY: Final = "grpc-status-details-bin"
 _IN_NO_RELAYED_CALL: Final = "a relayed call is unary and has no initial metadata"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a call.
 
     Attributes:

@@ -48,7 +48,8 @@ _UNEXPECTED: Final = Outcome(b"", status_of(errors.Unexpected()).SerializeToStri
 
 # gRPC's own rules, which it keeps for the metadata of a unary call.
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
-_TEXT: Final = re.compile(rb"[ -~]*")
+_USUAL_KEYS: Final = frozenset({"authorization", "x-request-id", "traceparent"})
+_TEXT: Final = bytes(range(ord(" "), ord("~") + 1))
 
 _log = structlog.get_logger(__name__)
 
@@ -115,14 +116,16 @@ class Stream:
             yield pb.ExchangeResponse()
             said_leaving = False
             while self._failure is None:
-                answers, complete = self._outbox.frame()
+                frame = pb.ExchangeResponse()
+                complete = self._outbox.fill(frame)
                 say_leaving = self._leaving and not said_leaving
-                if answers or say_leaving:
+                if frame.answers or say_leaving:
                     for call_id in complete:
                         self._forget(call_id)
                     self._room.set()
                     said_leaving = self._leaving
-                    yield pb.ExchangeResponse(answers=answers, leaving=say_leaving)
+                    frame.leaving = say_leaving
+                    yield frame
                 elif (self._all_read or self._idle) and not self._calls:
                     return
                 else:
@@ -256,11 +259,11 @@ def _metadata_of(call: pb.Call) -> list[tuple[str, str | bytes]] | None:
     metadata: list[tuple[str, str | bytes]] = []
     for pair in call.metadata:
         key, value = pair.key, pair.value
-        if _KEY.fullmatch(key) is None:
+        if key not in _USUAL_KEYS and _KEY.fullmatch(key) is None:
             return None
         if key.endswith("-bin"):
             metadata.append((key, value))
-        elif _TEXT.fullmatch(value) is not None:
+        elif not value.translate(None, _TEXT):  # twice as quick as a pattern
             metadata.append((key, value.decode("ascii")))
         else:
             return None

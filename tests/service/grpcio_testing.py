@@ -88,5 +88,6 @@ class TestingServer:
         """The response, or None, and the code of the rpc that takes this request."""
         response, _, code, _ = await asyncio.to_thread(self.start(request).termination)
         if isinstance(response, bytes):  # encoded already, which grpcio-testing hands over as it is
-            response = pb.ListRoomsResponse.FromString(response)
+            response_type = type(request).__name__.removesuffix("Request") + "Response"
+            response = getattr(pb, response_type).FromString(response)
         return response, code

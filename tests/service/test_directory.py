@@ -1,7 +1,10 @@
 """The directory: which rooms there are and whose, and how callers share what LiveKit is asked."""
 
 import asyncio
-from collections.abc import Mapping
+import gc
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import pytest
 from livekit.protocol.models import ParticipantInfo
@@ -202,3 +205,48 @@ async def test_without_livekit_credentials_every_question_fails() -> None:
         await directory.room("a", Asker(ACME))
     with pytest.raises(LiveKitNotConfigured):
         await directory.participants("a")
+
+
+class ReadInVain:
+    """A LiveKit that fails after it has read something."""
+
+    def __init__(self) -> None:
+        self.read: list[weakref.ref[set[int]]] = []
+
+    async def _fail(self, *_about: object) -> Any:
+        read = set(range(1_000))
+        self.read.append(weakref.ref(read))
+        await asyncio.sleep(0)
+        raise LiveKitUnavailable
+
+    list_all_rooms = list_rooms_named = list_participants = _fail
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda directory: directory.rooms(ACME, Consistency.FULL),
+        lambda directory: directory.room("a", Asker(ACME)),
+        lambda directory: directory.participants("a"),
+    ],
+    ids=["rooms", "room", "participants"],
+)
+async def test_what_was_read_before_a_failure_goes_without_the_help_of_the_garbage_collector(
+    ask: Callable[[Directory], Coroutine[Any, Any, object]],
+) -> None:
+    livekit = ReadInVain()
+    directory = Directory(livekit, owner_of, room_summary, 1)
+
+    async def fail() -> None:
+        with pytest.raises(LiveKitUnavailable):
+            await ask(directory)
+
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.gather(fail(), fail())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [read() for read in livekit.read] == [None]
+    finally:
+        gc.enable()

@@ -216,7 +216,7 @@ async def test_an_empty_room_needs_no_second_look(rooms: Rooms, livekit: Recorde
     livekit.participants = {}
     livekit.after_participants = lambda: livekit.put(room(OWN, "globex"))
     details = await rooms.get(ACME, None, OWN)
-    assert (details.room, details.participants) == (room(OWN, "acme"), ())
+    assert (details.room, details.participants) == (room(OWN, "acme"), [])
     assert livekit.asked == [ROOM, PEOPLE]
 
 

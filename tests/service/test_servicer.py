@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -25,6 +25,7 @@ from service.batches import Asker
 from service.consistency import Consistency
 from service.errors import ConsistencyInvalid, DomainError, OperatorOnly, TenantIdBlank
 from service.named_rooms import OwnedRoom
+from service.participants import Participants
 from service.room_index import ListedRoom
 from service.rooms import Rooms
 from service.servicer import Servicer
@@ -163,6 +164,59 @@ async def test_a_list_is_given_field_by_field_with_its_token(caller: Principal) 
     assert ([room.name for room in rest.rooms], rest.next_page_token) == (["z"], "")
 
 
+class SharedRoom:
+    """A directory of one room, whose reading all callers share."""
+
+    def __init__(self, room: Room, *participants: ParticipantInfo) -> None:
+        self.owned = OwnedRoom(room, TenantId("acme"))
+        self.present = Participants(participants)
+
+    async def rooms(self, scope: Scope, consistency: Consistency) -> list[ListedRoom]:
+        raise AssertionError
+
+    async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
+        return self.owned
+
+    async def participants(self, room_name: str) -> Participants:
+        return self.present
+
+
+async def test_callers_who_share_a_reading_share_the_making_of_the_answer(caller: Principal) -> None:
+    directory = SharedRoom(full_room(), full_participant())
+    server = TestingServer(Servicer(Rooms(directory, Consistency.FULL, AtOnce())))
+    first, _ = await server.call(pb.GetRoomRequest(room_name="lobby"))
+    assert (first.room.num_participants, first.participants[0].name) == (3, "Somebody")
+    directory.owned.room.num_participants = 9
+    directory.present[0].name = "Nobody"
+    assert await server.call(pb.GetRoomRequest(room_name="lobby")) == (first, grpc.StatusCode.OK)
+    # Each reading has its own.
+    directory.owned = OwnedRoom(directory.owned.room, directory.owned.owner)
+    newer, _ = await server.call(pb.GetRoomRequest(room_name="lobby"))
+    assert (newer.room.num_participants, newer.participants[0].name) == (9, "Somebody")
+    directory.present = Participants(directory.present)
+    newer, _ = await server.call(pb.GetRoomRequest(room_name="lobby"))
+    assert (newer.room.num_participants, newer.participants[0].name) == (9, "Nobody")
+
+
+async def test_the_same_rooms_are_listed_in_the_same_bytes_until_one_of_them_changes(
+    caller: Principal,
+) -> None:
+    livekit = RecordedLiveKit(room("a", "acme"), room("b", "acme"), room("c", "globex"))
+    servicer = Servicer(Rooms(livekit.directory, Consistency.FULL, AtOnce()))
+
+    async def listed(**request: Any) -> bytes:
+        return await servicer.ListRooms(pb.ListRoomsRequest(**request), cast(Any, None))
+
+    first = await listed()
+    livekit.put(room("c", "globex", sid="RM_2"))
+    assert await listed(page_size=2) is first
+    assert [room.name for room in pb.ListRoomsResponse.FromString(await listed(page_size=1)).rooms] == ["a"]
+    livekit.put(room("b", "globex"))
+    changed = await listed()
+    assert [room.name for room in pb.ListRoomsResponse.FromString(changed).rooms] == ["a"]
+    assert await listed() is changed
+
+
 async def test_livekits_secrets_are_in_no_answer(caller: Principal) -> None:
     livekit = RecordedLiveKit(full_room())
     livekit.participants["lobby"] = [full_participant()]
@@ -230,7 +284,7 @@ class RecordingDirectory:
     async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         raise AssertionError
 
-    async def participants(self, room_name: str) -> list[ParticipantInfo]:
+    async def participants(self, room_name: str) -> Participants:
         raise AssertionError
 
 

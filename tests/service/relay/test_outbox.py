@@ -5,12 +5,20 @@ import random
 
 from service.relay.calls import Outcome
 from service.relay.outbox import FRAME_BYTES, MOST_BYTES, PIECE_BYTES, Outbox
+from tenantrooms.relay.v1 import relay_pb2
+
+
+def frame_of(outbox: Outbox) -> tuple[list[relay_pb2.Answer], list[int]]:
+    """What goes out next, and which answers are complete with it."""
+    frame = relay_pb2.ExchangeResponse()
+    complete = outbox.fill(frame)
+    return list(frame.answers), complete
 
 
 def frames(outbox: Outbox) -> list[list[int]]:
     """The ids in all frames that there are to send."""
     found = []
-    while (frame := outbox.frame())[0]:
+    while (frame := frame_of(outbox))[0]:
         found.append([answer.id for answer in frame[0]])
     return found
 
@@ -26,24 +34,24 @@ def test_large_answers_take_turns_with_each_other_and_with_what_comes_later() ->
     outbox = Outbox()
     outbox.put(1, Outcome(bytes(3 * PIECE_BYTES)))
     outbox.put(2, Outcome(bytes(2 * PIECE_BYTES + 1)))
-    first, complete = outbox.frame()
+    first, complete = frame_of(outbox)
     assert ([(answer.id, answer.more) for answer in first], complete) == ([(1, True), (2, True)], [])
     outbox.put(3, Outcome(b"small"))
-    second, complete = outbox.frame()
+    second, complete = frame_of(outbox)
     assert ([(answer.id, answer.more) for answer in second], complete) == (
         [(1, True), (2, True), (3, False)],
         [3],
     )
-    third, complete = outbox.frame()
+    third, complete = frame_of(outbox)
     assert ([(answer.id, answer.more) for answer in third], complete) == ([(1, False), (2, False)], [1, 2])
-    assert outbox.frame() == ([], [])
+    assert frame_of(outbox) == ([], [])
 
 
 def test_a_frame_is_bounded_and_the_rest_goes_into_the_next() -> None:
     outbox = Outbox()
     for call_id in range(40):
         outbox.put(call_id, Outcome(bytes(PIECE_BYTES)))
-    while (frame := outbox.frame())[0]:
+    while (frame := frame_of(outbox))[0]:
         assert sum(len(answer.response) for answer in frame[0]) < FRAME_BYTES + PIECE_BYTES
 
 
@@ -52,7 +60,7 @@ def test_an_answer_that_is_cut_up_is_whole_again_put_together() -> None:
     answer = random.Random(1).randbytes(5 * PIECE_BYTES + 17)  # noqa: S311 (repeatable on purpose)
     outbox.put(1, Outcome(answer, b"", "id"))
     pieces = []
-    while (frame := outbox.frame())[0]:
+    while (frame := frame_of(outbox))[0]:
         pieces += frame[0]
     assert b"".join(piece.response for piece in pieces) == answer
     assert [piece.more for piece in pieces] == [True] * 5 + [False]
@@ -63,7 +71,7 @@ def test_what_is_taken_back_is_not_sent_and_its_place_is_free_for_another_answer
     outbox = Outbox()
     outbox.put(1, Outcome(bytes(3 * PIECE_BYTES)))
     outbox.put(2, Outcome(b"other"))
-    outbox.frame()
+    frame_of(outbox)
     assert outbox.take_back(1)
     assert not outbox.take_back(1)
     assert not outbox.take_back(2)  # it has been sent
@@ -85,7 +93,7 @@ def test_the_count_of_unsent_bytes_is_right_after_anything() -> None:
             assert outbox.take_back(gone)
             del unsent[gone]
         if chance.random() < 0.6:
-            answers, complete = outbox.frame()
+            answers, complete = frame_of(outbox)
             for answer in answers:
                 unsent[answer.id] -= len(answer.response)
             assert [unsent.pop(each) for each in complete] == [0] * len(complete)
@@ -111,7 +119,7 @@ async def test_space_is_kept_until_the_answer_is_sent_and_then_given_in_order() 
     assert outbox.is_full
     outbox.put(1, Outcome(bytes(MOST_BYTES)))
     assert await admitted(tasks) == [True, False, False]
-    outbox.frame()
+    frame_of(outbox)
     assert await admitted(tasks) == [True, True, True]
     assert not outbox.is_full
 

@@ -378,7 +378,7 @@ async def test_a_call_that_no_unary_call_could_be_is_refused_alone(
         assert (await caller.answer()).id == 2
 
 
-@pytest.mark.parametrize("part", ["put", "frame", "take_back"])
+@pytest.mark.parametrize("part", ["put", "fill", "take_back"])
 async def test_a_fault_in_the_relay_itself_ends_the_stream_and_never_stops_it_silently(
     gate: Gate, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
