@@ -273,6 +273,11 @@ async def test_grpc_writes_no_lines_of_its_own_into_the_log(tmp_path: Path) -> N
         EdgeProcess({**settings, "TENANTROOMS_GRPC_TARGET": service.address}) as edge,
     ):
         assert (await edge.ask(ROOMS)).status == 503
+
+        async def is_recorded() -> bool:  # after the answer has left
+            return edge.log.count("\n") >= 4
+
+        await eventually(is_recorded)
         events = [json.loads(line)["event"] for line in edge.log.splitlines()]
         assert sorted(events) == ["not_ready", "relay_changed", "request", "serving"]
 

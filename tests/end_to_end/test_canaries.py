@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from edge.settings import EdgeSettings
 from service.settings import SECRETS, Settings
-from tests.edge.edge_process import environment
+from tests.edge.edge_process import environment, eventually
 from tests.end_to_end.canary_stage import ROOMS_PATH, Stage, staged
 from tests.support import identity_provider as idp
 from tests.support.canaries import Canaries
@@ -383,9 +383,16 @@ async def test_a_room_name_is_one_record_and_no_command_for_a_terminal(stage: St
     await stage.rest(f"{ROOMS_PATH}/{quote(name, safe='')}", stage.tenant)
     stage.livekit.script("ListRooms", PlainText(500, name), PlainText(500, name))
     await stage.rest(f"{ROOMS_PATH}/{quote(name, safe='')}", stage.tenant)
-    new = Counter(record["event"] for record in stage.records()) - before
+
+    def new() -> Counter[str]:
+        return Counter(record["event"] for record in stage.records()) - before
+
+    async def is_recorded() -> bool:  # after the answers have left
+        return min(new()["rpc failed"], new()["request"]) >= 2
+
+    await eventually(is_recorded)
     # The service's and the edge's, for each of the two.
-    assert (new["rpc failed"], new["request"], new["forged"]) == (2, 2, 0)
+    assert (new()["rpc failed"], new()["request"], new()["forged"]) == (2, 2, 0)
     assert all(character.isprintable() for character in stage.written().decode().replace("\n", ""))
 
 
