@@ -65,6 +65,7 @@ async def ask_until(
     upcoming = itertools.cycle(questions)
 
     async def client() -> None:
+        await asyncio.sleep(pause * random.random())  # they do not come all at once
         async with Connection(url) as connection:
             while not over(tally):
                 await _ask(connection, next(upcoming), tally)
@@ -95,7 +96,7 @@ async def _ask(connection: Connection, question: Question, tally: Tally) -> None
             tally.times_of_lists.append(took)
     elif verdict is Verdict.REFUSED:
         tally.refused[answer.status] += 1
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1 if answer.status == 429 else 0.02)
     else:
         tally.wrong.append(f"{question.path}: {answer.status} {answer.body[:300]!r}")
 

@@ -81,7 +81,11 @@ async def test_the_connections_to_livekit_stay_few_however_many_call(stage: Stag
 
 
 # Few places, so that the surplus is there whatever the machine can do.
-FEW_PLACES = {"TENANTROOMS_MAX_CALLS": "48", "TENANTROOMS_MAX_RUNNING_CALLS": "24"}
+FEW_PLACES = {
+    "TENANTROOMS_MAX_CALLS": "48",
+    "TENANTROOMS_MAX_RUNNING_CALLS": "24",
+    "TENANTROOMS_EDGE_MAX_CALLS": "48",
+}
 FITTING = 16
 """Clients who find a place, half of them of each tenant."""
 
