@@ -127,6 +127,8 @@ class Connection:
         while True:
             began = loop.time()
             opened = await self._open()
+            if _is_cancelled():
+                return  # which gRPC may have told as a call that failed
             if opened is _Opened.OPEN:
                 await self._lost.wait()
                 if loop.time() - began > _STEADY_SECONDS:

@@ -589,3 +589,30 @@ async def test_a_channel_that_cannot_start_an_exchange_means_unary_calls(unary: 
     async with open_relay(start, unary) as client:
         await asking(client, "a")
     assert unary.names == ["a"]
+
+
+class _ToldAsAFailure:
+    """An exchange whose read tells that it was cancelled as a call that failed, as gRPC does at times."""
+
+    def __init__(self) -> None:
+        self.reading = asyncio.Event()
+
+    async def read(self) -> Any:
+        self.reading.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            code, nothing = grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(code, nothing, nothing) from None
+
+    def cancel(self) -> bool:
+        return True
+
+
+async def test_closing_ends_although_grpc_tells_its_cancellation_as_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_SHORTEST_PAUSE", 3600)
+    exchange: Any = _ToldAsAFailure()
+    async with asyncio.timeout(10), Connection(lambda: exchange):
+        await exchange.reading.wait()
