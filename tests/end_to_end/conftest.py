@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from tests.end_to_end.callers import ACME, GLOBEX, OPERATOR, Callers
+from tests.support.livekit_double import LiveKitDouble
 from tools.livekit_server import LiveKitServer
 from tools.ports import free_tcp_port
 from tools.stack import Stack
@@ -76,3 +77,21 @@ async def unwalled(
     """TenantRooms in the backward-compatible mode: callers without a credential see all rooms."""
     async with running(livekit_server, tmp_path_factory.mktemp("unwalled"), {}) as callers:
         yield callers
+
+
+# --- for modules with a fixture `double_and_callers`, a stack in front of a scripted LiveKit ---
+
+
+@pytest.fixture
+def double(double_and_callers: tuple[LiveKitDouble, Callers]) -> LiveKitDouble:
+    """The module's scripted LiveKit, without what the test before left."""
+    double, _ = double_and_callers
+    double.heal()
+    double.forget()
+    return double
+
+
+@pytest.fixture
+def callers(double_and_callers: tuple[LiveKitDouble, Callers]) -> Callers:
+    """Who asks the module's stack."""
+    return double_and_callers[1]

@@ -54,19 +54,6 @@ async def double_and_callers(
             yield double, callers
 
 
-@pytest.fixture
-def double(double_and_callers: tuple[LiveKitDouble, Callers]) -> LiveKitDouble:
-    double, _ = double_and_callers
-    double.heal()
-    double.forget()
-    return double
-
-
-@pytest.fixture
-def callers(double_and_callers: tuple[LiveKitDouble, Callers]) -> Callers:
-    return double_and_callers[1]
-
-
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_a_failed_call_to_livekit_is_a_constant_500(
     double: LiveKitDouble, callers: Callers, fault: Fault

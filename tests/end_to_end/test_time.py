@@ -34,19 +34,6 @@ async def double_and_callers(
             yield double, callers
 
 
-@pytest.fixture
-def double(double_and_callers: tuple[LiveKitDouble, Callers]) -> LiveKitDouble:
-    double, _ = double_and_callers
-    double.heal()
-    double.forget()
-    return double
-
-
-@pytest.fixture
-def callers(double_and_callers: tuple[LiveKitDouble, Callers]) -> Callers:
-    return double_and_callers[1]
-
-
 async def fault_after(callers: Callers, path: str) -> float:
     """Seconds until the caller is told that LiveKit failed."""
     began = time.monotonic()
