@@ -9,7 +9,8 @@ import contextvars
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from time import perf_counter
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
@@ -20,6 +21,14 @@ _TURNS: Final = 4
 _MOST_ROUNDS: Final = 32
 """How often those turns are waited for again, as somebody did come."""
 
+_STEPS: Final = 8
+_QUIET_STEPS: Final = 4
+_STEP_SHARE: Final = 1 / 32
+_SHORTEST_STEP: Final = 0.000_25
+_LONGEST_STEP: Final = 0.005
+"""How a run waits for those whom the one before it answered: so many steps at most, and only so many in a row
+without a new caller. A step takes this share of that run's time, and so many seconds."""
+
 
 ABOARD: Final[ContextVar[Sequence[object]]] = ContextVar("aboard", default=())
 """What a caller brings along, such as its span; in a run, what all those who wait for it have brought."""
@@ -29,16 +38,28 @@ class FlightFailed(Exception):
     """A run was cancelled from within, so it has neither an answer nor an error of its own."""
 
 
+class _Before(NamedTuple):
+    """The last run that landed."""
+
+    seconds: float
+    """How long it took."""
+    landed: float
+    """When, on the performance counter."""
+    callers: int
+    """Those whom it answered, and those who came meanwhile."""
+
+
 class _Flight(Generic[Answer]):
     """One run of the function, and those who wait for it, each with a future of their own."""
 
-    __slots__ = ("aboard", "landed", "task", "waiting")
+    __slots__ = ("aboard", "began", "landed", "task", "waiting")
 
     def __init__(self) -> None:
         self.waiting: set[asyncio.Future[Answer]] = set()
         self.task: asyncio.Task[Answer] | None = None
         self.landed = False
         self.aboard: list[object] = []
+        self.began = 0.0
 
 
 class Flights(Generic[Key, Answer]):
@@ -54,11 +75,22 @@ class Flights(Generic[Key, Answer]):
         fly: answers a key. It runs in a context that is empty but for `ABOARD`, as it belongs to no one
             caller.
         patient: lets a run begin only when no more callers come on the heels of those that wait.
+        in_company: for few keys, whose runs take long next to what an answer costs a caller. A run on the
+            heels of another waits some milliseconds for those who were just answered and ask again.
+            Otherwise they and those who came meanwhile would take turns, and each run serve half of them.
     """
 
-    def __init__(self, fly: Callable[[Key], Coroutine[Any, Any, Answer]], *, patient: bool = False) -> None:
+    def __init__(
+        self,
+        fly: Callable[[Key], Coroutine[Any, Any, Answer]],
+        *,
+        patient: bool = False,
+        in_company: bool = False,
+    ) -> None:
         self._fly = fly
         self._patient = patient
+        self._in_company = in_company
+        self._before: dict[Key, _Before] = {}
         self._boarding: dict[Key, _Flight[Answer]] = {}
         self._in_the_air: dict[Key, _Flight[Answer]] = {}
 
@@ -102,7 +134,10 @@ class Flights(Generic[Key, Answer]):
     async def _run(self, key: Key) -> Answer:
         if self._patient:
             await self._let_callers_board(self._boarding[key])
-        del self._boarding[key]  # from here on the run may look at things: who comes now takes the next
+        if before := self._before.pop(key, None):
+            await self._let_callers_come_again(self._boarding[key], before)
+        # From here on the run may look at things: who comes now takes the next.
+        self._boarding.pop(key).began = perf_counter()
         return await self._fly(key)
 
     async def _let_callers_board(self, flight: _Flight[Answer]) -> None:
@@ -113,6 +148,18 @@ class Flights(Generic[Key, Answer]):
                 await asyncio.sleep(0)
             if len(flight.waiting) <= came:
                 return
+
+    async def _let_callers_come_again(self, flight: _Flight[Answer], before: _Before) -> None:
+        step = min(before.seconds * _STEP_SHARE, _LONGEST_STEP)
+        if step < _SHORTEST_STEP or perf_counter() - before.landed > _STEPS * step:
+            return
+        quiet = 0
+        for _ in range(_STEPS):
+            came = len(flight.waiting)
+            if quiet == _QUIET_STEPS or came >= before.callers:
+                return
+            await asyncio.sleep(step)
+            quiet = 0 if len(flight.waiting) > came else quiet + 1
 
     def _land(self, key: Key, flight: _Flight[Answer], task: "asyncio.Task[Answer]") -> None:
         del self._in_the_air[key]
@@ -125,7 +172,12 @@ class Flights(Generic[Key, Answer]):
                 waiter.set_result(task.result())
             else:
                 waiter.set_exception(error)
-        if key in self._boarding:
+        boarding = self._boarding.get(key)
+        if self._in_company and flight.began:
+            now = perf_counter()
+            callers = len(flight.waiting) + (len(boarding.waiting) if boarding else 0)
+            self._before[key] = _Before(now - flight.began, now, callers)
+        if boarding:
             self._take_off(key)
 
     def _abandon(self, key: Key, flight: _Flight[Answer]) -> None:

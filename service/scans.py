@@ -54,7 +54,7 @@ class Scans:
         self._source = source
         self._index = nothing
         self._observe = observe
-        self._flights: Flights[None, Scan] = Flights(self._scan, patient=True)
+        self._flights: Flights[None, Scan] = Flights(self._scan, patient=True, in_company=True)
         self.latest: Scan | None = None
 
     async def next(self) -> Scan:

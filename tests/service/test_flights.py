@@ -191,3 +191,141 @@ async def test_a_patient_run_that_all_have_left_before_it_began_never_begins(run
     assert await staying == "one"
     assert len(runs.begun["a"]) == 1
     assert (flights._boarding, flights._in_the_air) == ({}, {})
+
+
+class Clock:
+    """What `service.flights` takes for the time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    clock.seconds = 1.0
+    monkeypatch.setattr("service.flights.perf_counter", clock)
+    return clock
+
+
+Callers = list[asyncio.Task[str]]
+Waves = tuple[asyncio.Future[str], Callers, Callers]
+
+
+async def two_waves(runs: Runs, flights: Flights[str, str]) -> Waves:
+    """The run of three callers, not landed yet, and two callers that came since."""
+    early = [asyncio.ensure_future(flights.join("a")) for _ in range(3)]
+    first = await runs.until("a", 1)
+    late = [asyncio.ensure_future(flights.join("a")) for _ in range(2)]
+    await asyncio.sleep(0)
+    return first, early, late
+
+
+async def test_who_is_answered_and_asks_again_shares_the_run_of_those_who_came_meanwhile(
+    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.flights._STEPS", 10**9)
+    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
+    flights = Flights(runs.fly, in_company=True)
+    first, _early, late = await two_waves(runs, flights)
+    clock.seconds += 0.1
+    first.set_result("one")
+    await asyncio.sleep(0.01)
+    assert len(runs.begun["a"]) == 1, "it waits for the three"
+    again = [asyncio.ensure_future(flights.join("a")) for _ in range(3)]
+    (await runs.until("a", 2)).set_result("two")
+    assert await asyncio.gather(*late, *again) == ["two"] * 5
+
+
+async def test_callers_who_ask_again_one_after_the_other_share_one_run(
+    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.flights._STEPS", 10**9)
+    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
+    flights = Flights(runs.fly, in_company=True)
+    early = [asyncio.ensure_future(flights.join("a")) for _ in range(3)]
+    first = await runs.until("a", 1)
+    clock.seconds += 0.1
+    first.set_result("one")
+    await asyncio.gather(*early)
+    again = [asyncio.ensure_future(flights.join("a"))]
+    await asyncio.sleep(0.01)
+    assert len(runs.begun["a"]) == 1, "it waits for the other two"
+    again += [asyncio.ensure_future(flights.join("a")) for _ in range(2)]
+    (await runs.until("a", 2)).set_result("two")
+    assert await asyncio.gather(*again) == ["two"] * 3
+
+
+async def test_a_caller_alone_waits_for_nobody(
+    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.flights._STEPS", 10**9)
+    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
+    flights = Flights(runs.fly, in_company=True)
+    for number in range(1, 4):
+        caller = asyncio.ensure_future(flights.join("a"))
+        run = await runs.until("a", number)
+        clock.seconds += 0.1
+        run.set_result(f"{number}")
+        assert await caller == f"{number}"
+
+
+async def test_who_comes_long_after_a_run_waits_for_nobody(
+    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.flights._LONGEST_STEP", 1e6)
+    flights = Flights(runs.fly, in_company=True)
+    early = [asyncio.ensure_future(flights.join("a")) for _ in range(3)]
+    first = await runs.until("a", 1)
+    clock.seconds += 1e6
+    first.set_result("one")
+    await asyncio.gather(*early)
+    clock.seconds += 1e6
+    caller = asyncio.ensure_future(flights.join("a"))
+    (await runs.until("a", 2)).set_result("two")
+    assert await caller == "two"
+
+
+async def test_those_who_came_meanwhile_do_not_wait_for_ever_for_who_was_answered(
+    runs: Runs, clock: Clock
+) -> None:
+    flights = Flights(runs.fly, in_company=True)
+    first, _early, late = await two_waves(runs, flights)
+    clock.seconds += 0.1
+    first.set_result("one")
+    (await runs.until("a", 2)).set_result("two")
+    assert await asyncio.gather(*late) == ["two"] * 2
+
+
+async def test_after_a_short_run_nobody_is_waited_for(
+    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.flights._STEPS", 10**9)
+    flights = Flights(runs.fly, in_company=True)
+    first, _early, late = await two_waves(runs, flights)
+    clock.seconds += 0.001
+    first.set_result("one")
+    (await runs.until("a", 2)).set_result("two")
+    assert await asyncio.gather(*late) == ["two"] * 2
+
+
+async def test_a_run_that_nobody_waits_for_any_more_does_not_wait_for_others(
+    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.flights._STEPS", 10**9)
+    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
+    flights = Flights(runs.fly, in_company=True)
+    first, _early, late = await two_waves(runs, flights)
+    clock.seconds += 0.1
+    first.set_result("one")
+    await asyncio.sleep(0.01)
+    for caller in late:
+        caller.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    after = asyncio.ensure_future(flights.join("a"))
+    (await runs.until("a", 2)).set_result("two")
+    assert await after == "two"
+    assert (flights._boarding, flights._in_the_air) == ({}, {})
