@@ -1,19 +1,21 @@
-"""Owns who is measured: the plain gateway and TenantRooms, as processes in front of one LiveKit.
+"""Owns who is measured: TenantRooms and its yardsticks, as processes in front of one LiveKit.
 
-Step before: `benchmarks.run`. Step after: `benchmarks.plain_gateway`, or `tools.stack` with the service and
-the edge.
+Step before: `benchmarks.run`. Step after: `benchmarks.plain_gateway`, `benchmarks.bare_grpc`, or
+`tools.stack` with the service and the edge.
 """
 
+import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import grpc
 
 from benchmarks.layout import TENANTS, secret_of, tenant_name
 from benchmarks.plan import Peer, Protocol
@@ -22,7 +24,7 @@ from tools.livekit_server import LiveKitServer
 from tools.ports import free_tcp_port
 from tools.stack import IMPORT_ROOTS, ROOT, Stack
 
-__all__ = ["PATIENT", "RunningPeer", "running"]
+__all__ = ["PATIENT", "RunningPeer", "running", "running_bare"]
 
 START_SECONDS: Final = 20.0
 CONSISTENCY: Final = {Peer.TENANTROOMS: "full", Peer.MINIMIZE: "minimize_latency"}
@@ -94,23 +96,9 @@ async def running(
 
 @asynccontextmanager
 async def _plain(access: Mapping[str, str], folder: Path) -> AsyncIterator[RunningPeer]:
-    port = free_tcp_port()
     tenants = json.dumps({secret_of(one): tenant_name(one) for one in range(TENANTS)})
-    child = ChildProcess(
-        "The plain gateway",
-        [sys.executable, "-m", "benchmarks.plain_gateway"],
-        env={
-            **basic_environment(os.environ),
-            **access,
-            "PYTHONPATH": ":".join(map(str, IMPORT_ROOTS)),
-            "PORT": str(port),
-            "SECRETS": tenants,
-        },
-        log=folder / "plain.log",
-        cwd=ROOT,
-    )
 
-    async def answers() -> bool:
+    async def answers(port: int) -> bool:
         async with aiohttp.ClientSession() as session:
             try:
                 async with session.get(f"http://127.0.0.1:{port}/livekit/rooms") as answer:
@@ -118,9 +106,48 @@ async def _plain(access: Mapping[str, str], folder: Path) -> AsyncIterator[Runni
             except aiohttp.ClientError:
                 return False
 
+    async with _yardstick("plain_gateway", {**access, "SECRETS": tenants}, answers, folder) as (address, pid):
+        yield RunningPeer({Protocol.REST: address}, {"gateway": pid})
+
+
+@asynccontextmanager
+async def running_bare(tenantrooms: RunningPeer, folder: Path) -> AsyncIterator[RunningPeer]:
+    """Bare grpc.aio, which has its answers from this peer, while the block runs. Raises ChildFailedError."""
+
+    async def answers(port: int) -> bool:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            try:
+                await asyncio.wait_for(channel.channel_ready(), START_SECONDS)
+            except TimeoutError:
+                return False
+        return True
+
+    target = {"TARGET": tenantrooms.addresses[Protocol.GRPC]}
+    async with _yardstick("bare_grpc", target, answers, folder) as (address, pid):
+        yield RunningPeer({Protocol.GRPC: address}, {"bare": pid})
+
+
+@asynccontextmanager
+async def _yardstick(
+    module: str, settings: Mapping[str, str], answers: Callable[[int], Awaitable[bool]], folder: Path
+) -> AsyncIterator[tuple[str, int]]:
+    """The address and the process id of a module of this package that serves on PORT."""
+    port = free_tcp_port()
+    child = ChildProcess(
+        f"benchmarks.{module}",
+        [sys.executable, "-m", f"benchmarks.{module}"],
+        env={
+            **basic_environment(os.environ),
+            **settings,
+            "PYTHONPATH": ":".join(map(str, IMPORT_ROOTS)),
+            "PORT": str(port),
+        },
+        log=folder / f"{module}.log",
+        cwd=ROOT,
+    )
     try:
         await child.start()
-        await child.wait_ready(answers, START_SECONDS)
-        yield RunningPeer({Protocol.REST: f"127.0.0.1:{port}"}, {"gateway": child.pid})
+        await child.wait_ready(lambda: answers(port), START_SECONDS)
+        yield f"127.0.0.1:{port}", child.pid
     finally:
         await child.stop()

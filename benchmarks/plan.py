@@ -18,6 +18,10 @@ MOST_FOR_ALL_ALONE: Final = 10_000
 """Rooms up to which 64 callers can each have a scan of their own: with more it takes them minutes."""
 
 
+BARE_ROOMS: Final = 100
+"""Rooms of the list that is asked for of bare grpc.aio, too."""
+
+
 class Kind(Enum):
     """What the callers ask for."""
 
@@ -33,6 +37,7 @@ class Peer(Enum):
     PLAIN = "plain"
     TENANTROOMS = "TenantRooms"
     MINIMIZE = "TenantRooms, minimize_latency"
+    BARE = "bare grpc.aio"
 
 
 class Protocol(Enum):
@@ -136,6 +141,8 @@ class Form:
                 if callers == 1 or rooms <= MOST_FOR_ALL_ALONE:
                     yield Cell(load, Peer.SCAN, Protocol.TWIRP)
                 yield from _peers(load)
+                if callers == 64 and rooms == BARE_ROOMS:
+                    yield Cell(load, Peer.BARE, Protocol.GRPC)
         for rooms in self.many_tenants_sizes:
             yield from _peers(Load(Kind.LIST, rooms, TENANTS, 64))
 
@@ -150,6 +157,8 @@ class Form:
             yield Cell(load, Peer.PLAIN, Protocol.REST)
             yield Cell(load, Peer.TENANTROOMS, Protocol.REST)
             yield Cell(load, Peer.TENANTROOMS, Protocol.GRPC)
+            if callers == 64 and tenants == 1:
+                yield Cell(load, Peer.BARE, Protocol.GRPC)
 
 
 def _peers(load: Load) -> Iterator[Cell]:

@@ -20,7 +20,7 @@ __all__ = ["PLOTS", "Run", "as_json", "as_markdown", "problems_of"]
 
 PLOTS = ("throughput.svg", "latency.svg", "calls.svg")
 
-PROCESSES = ("gateway", "edge", "service", "livekit", "redis", GENERATOR)
+PROCESSES = ("gateway", "bare", "edge", "service", "livekit", "redis", GENERATOR)
 """The columns of a table, where there is such a process."""
 
 
@@ -210,7 +210,9 @@ def _method(run: Run) -> Iterator[str]:
     yield from (
         f"- {form.rounds} rounds of {form.seconds} s for each cell after a warm-up; peers take turns.",
         "- *plain*: a gateway of aiohttp and livekit-api with a `json.loads` filter, which asks LiveKit on "
-        "every request (`benchmarks/plain_gateway.py`). *scan*: the bare Twirp call `ListRooms`.",
+        "every request (`benchmarks/plain_gateway.py`). *scan*: the bare Twirp call `ListRooms`. *bare "
+        "grpc.aio*: a server that has the same answers from memory and asks nobody "
+        "(`benchmarks/bare_grpc.py`), so the height that a service on grpc.aio can reach here.",
         "- Own rooms of each tenant that calls, for one tenant and for 64, by the number of rooms: "
         f"{own}. Of 10 rooms the first ten of 64 tenants own one each. Every room has a record of some "
         "330 bytes in LiveKit's Redis; rooms whose details are asked for have two participants.",

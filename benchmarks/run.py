@@ -15,7 +15,7 @@ from benchmarks.callers import Job
 from benchmarks.drivers import CallersProcess, DriverError, checking, collect_bodies, run_wrk
 from benchmarks.figures import Figures, Outcome, figures_of
 from benchmarks.layout import Store
-from benchmarks.peers import RunningPeer, running
+from benchmarks.peers import RunningPeer, running, running_bare
 from benchmarks.plan import Cell, Driver, Form, Kind, Peer, Protocol
 from benchmarks.requests import requests_of, scan_request
 from benchmarks.upstream import Upstream
@@ -27,8 +27,8 @@ Results = dict[Cell, list[Figures]]
 """The figures of each round, in order."""
 
 WARM_WRK_SECONDS: Final = 1
-ALONE: Final = (Peer.MINIMIZE,)
-"""Peers with work in the background, which run during their own cells only."""
+ALONE: Final = (Peer.MINIMIZE, Peer.BARE)
+"""Peers that run during their own cells only: one works in the background, one has answers from memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class Measurement:
         """All cells once. Peers without background work run all the time: idle they cost nothing."""
         async with AsyncExitStack() as parts:
             peers: dict[Peer, RunningPeer] = {}
+            folder = self.folder / f"round-{number + 1}"
             for peer in (Peer.PLAIN, Peer.TENANTROOMS):
-                folder = self.folder / f"round-{number + 1}"
                 peers[peer] = await parts.enter_async_context(
                     running(peer, upstream.livekit, folder, self.settings)
                 )
@@ -91,10 +91,14 @@ class Measurement:
                 shared = [cell for cell in cells if cell.peer not in ALONE]
                 for cell in _rotated(shared, number):
                     await self._cell(upstream, peers.get(cell.peer), cell, number)
-                alone = [cell for cell in cells if cell.peer in ALONE]
-                if alone:
-                    async with running(
-                        alone[0].peer, upstream.livekit, self.folder / f"round-{number + 1}", self.settings
+                for peer in ALONE:
+                    alone = [cell for cell in cells if cell.peer is peer]
+                    if not alone:
+                        continue
+                    async with (
+                        running_bare(peers[Peer.TENANTROOMS], folder)
+                        if peer is Peer.BARE
+                        else running(peer, upstream.livekit, folder, self.settings)
                     ) as peer_alone:
                         for cell in alone:
                             await self._cell(upstream, peer_alone, cell, number)
