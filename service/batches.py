@@ -9,12 +9,14 @@ nothing for you": such answers must leave at even times, all of them.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from service.auth.principal import Scope
 from service.errors import LiveKitFailed, LiveKitRefused, LiveKitUnavailable
 from service.flights import Flights
+from service.searches import Searches
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
@@ -26,12 +28,18 @@ class Asker:
 
     Args:
         scope: for whom.
+
+    Attributes:
+        began: when, by `time.monotonic()`.
+        searches: tells whether the same caller looks for names that may be masked, once the call has asked.
     """
 
-    __slots__ = ("_rests_on", "scope")
+    __slots__ = ("_rests_on", "began", "scope", "searches")
 
     def __init__(self, scope: Scope) -> None:
+        self.began = time.monotonic()
         self.scope = scope
+        self.searches: Searches | None = None
         self._rests_on: list[_Batch] = []
 
     def rest_on(self, batch: "_Batch") -> None:
@@ -42,9 +50,11 @@ class Asker:
     def beside_masked(self) -> bool:
         """Whether the time of the call's answer could tell of something that was masked, for it or others.
 
-        Of a question that is still in the air the time tells nothing yet, so it does not count.
+        Of a shared question that is still in the air the time tells nothing yet, so it does not count.
         """
-        return any(batch.masked for batch in self._rests_on)
+        if any(batch.masked for batch in self._rests_on):
+            return True
+        return self.searches is not None and self.searches.beside(self.scope, self.began)
 
 
 class _Batch:

@@ -4,10 +4,10 @@ Step before: `service.directory` needs one room as it is now. Step after: `servi
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from livekit.protocol.models import Room
 
@@ -15,10 +15,14 @@ from service.auth.principal import Scope
 from service.batches import Asker, Batches
 from service.ownership import Owner, may_see
 from service.room_records import by_asked_name, decoded_room
+from service.searches import Searches
 from service.turns import Turns
 
 _MOST_NAMES: Final = 100
 """In one question: what LiveKit is slow at, or fails at with a time-out, takes so many names with it."""
+
+_MOST_KNOWN: Final = 32_768
+"""Names, each with who asked for it, that are known to be its own."""
 
 _name = attrgetter("room.name")
 
@@ -47,6 +51,10 @@ class NamedRoomsSource(Protocol):
 class NamedRooms:
     """Finds rooms by name, with one question at a time for all who came before it was asked.
 
+    Or rather with two: one about names that were their askers' own when these last asked, one about all
+    others. An answer that shared a question with a masked one has to wait (ADR 14), so who asks for rooms
+    that are not there must not share with those who ask for theirs.
+
     Args:
         source: who is asked.
         owner_of: the owner that a room's metadata names.
@@ -56,9 +64,12 @@ class NamedRooms:
         self._source = source
         self._owner_of = owner_of
         self._one_at_a_time = asyncio.Lock()
-        self._batches: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
+        self._own: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
+        self._others: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
+        self._known: dict[tuple[Scope, str], None] = {}
+        self._searches = Searches()
 
-    def find(self, name: str, asker: Asker) -> Coroutine[Any, Any, OwnedRoom | None]:
+    async def find(self, name: str, asker: Asker) -> OwnedRoom | None:
         """The room of this name as of a reading that begins after this call, or None when there is none.
 
         Raises:
@@ -66,7 +77,29 @@ class NamedRooms:
                 to 99 others. A name that LiveKit is slow at fails those, and no more.
             LiveKitFailed: LiveKit could not say about this name.
         """
-        return self._batches.find(name, asker)
+        asker.searches = self._searches
+        place = asker.scope, name
+        known = place in self._known
+        try:
+            if known:
+                found = await self._own.find(name, asker)
+            else:
+                with self._searches.under_way(asker.scope):
+                    found = await self._others.find(name, asker)
+        except BaseException:
+            self._searches.masked(asker.scope)  # as far as anybody knows, also when the caller has left
+            raise
+        if _is_masked(asker.scope, found):
+            self._searches.masked(asker.scope)
+            self._known.pop(place, None)
+        elif not known:
+            self._remember(place)
+        return found
+
+    def _remember(self, place: tuple[Scope, str]) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[place] = None
 
     async def _found(self, names: Sequence[str]) -> dict[str, OwnedRoom | None]:
         records = await self._source.list_rooms_named(names)

@@ -3,7 +3,6 @@
 Step before: `service.servicer` has decoded the request. Step after: `service.directory` knows the rooms.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -112,13 +111,13 @@ class Rooms:
         A room that is absent, another tenant's or nobody's costs the same upstream call and raises the
         same error after the same time: participants are asked for only once the room is known to be the
         caller's. As the room can be recreated or given away before they arrive, it is read once more
-        after they did. An answer that shared a question with a masked one takes such a time, too.
+        after they did. An answer that shared a question with a masked one takes such a time, too, and so
+        does what the same tenant is shown meanwhile.
 
         Raises:
             TenantIdBlank, OperatorOnly, RoomNameBlank, RoomNameTooLong: before anything is looked up.
             RoomNotFound: there is no such room for this caller.
         """
-        began = time.monotonic()
         scope = scope_of(principal, tenant_id)
         _check_room_name(room_name)
 
@@ -130,10 +129,10 @@ class Rooms:
             pass  # it keeps what was read, which has to go before the wait, not after
         except DomainError:
             if asker.beside_masked:
-                await self._masked_answers.leave(began)
+                await self._masked_answers.leave(asker.began)
             raise
         if details is None or asker.beside_masked:
-            await self._masked_answers.leave(began)
+            await self._masked_answers.leave(asker.began)
         if details is None:
             raise RoomNotFound
         return details

@@ -184,10 +184,107 @@ async def test_what_waited_for_the_end_of_a_masked_question_is_beside_it_until_n
     await asyncio.gather(*tasks)
     await asyncio.sleep(0)
     assert [asker.beside_masked for asker in askers] == [True, True]
-    idle, task = asks(named, ACME, "own")
+    idle, task = asks(named, OPERATOR, "own")
     (await livekit.until(4)).land()
     await task
     assert not idle.beside_masked
+
+
+async def learnt(named: NamedRooms, livekit: HeldLiveKit, scope: Scope, name: str) -> None:
+    """Asks for this room once, alone."""
+    task = asyncio.create_task(named.find(name, Asker(scope)))
+    (await livekit.until(len(livekit.readings) + 1)).land()
+    await task
+
+
+async def test_who_looks_for_rooms_that_are_not_there_shares_no_question_with_those_who_ask_for_theirs(
+    livekit: HeldLiveKit,
+) -> None:
+    named = NamedRooms(livekit, owner_of)
+    await learnt(named, livekit, ACME, "own")
+    asker, own = asks(named, ACME, "own")
+    others = [asks(named, GLOBEX, name)[1] for name in ("absent", "own", "ownerless")]
+    await livekit.until(3)
+    assert {reading.about for reading in livekit.readings[1:]} == {("own",), ("absent", "own", "ownerless")}
+    for reading in livekit.readings:
+        reading.land()
+    await asyncio.gather(own, *others)
+    assert not asker.beside_masked
+
+
+async def test_absent_foreign_and_ownerless_names_share_a_question_whoever_knows_them(
+    livekit: HeldLiveKit,
+) -> None:
+    named = NamedRooms(livekit, owner_of)
+    for scope, name in ((GLOBEX, "foreign"), (OPERATOR, "foreign"), (OPERATOR, "ownerless")):
+        await learnt(named, livekit, scope, name)
+    known = len(livekit.readings)
+    tasks = [asks(named, ACME, name)[1] for name in ("absent", "foreign", "ownerless")]
+    (await livekit.until(known + 1)).land()
+    assert found(await asyncio.gather(*tasks)) == [None, "foreign", "ownerless"]
+    assert [reading.about for reading in livekit.readings[known:]] == [("absent", "foreign", "ownerless")]
+
+
+async def test_what_a_tenant_is_shown_while_it_looks_for_others_is_beside_them(
+    livekit: HeldLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    named = NamedRooms(livekit, owner_of)
+    await learnt(named, livekit, ACME, "own")
+    _, search = asks(named, ACME, "foreign")
+    own_asker, own = asks(named, ACME, "own")
+    own_reading, search_reading = sorted(
+        (await livekit.until(3), livekit.readings[1]), key=lambda r: r.about != ("own",)
+    )
+    own_reading.land()
+    await own
+    assert own_asker.beside_masked, "the search is under way"
+    search_reading.land()
+    await search
+    for passed, beside in ((0.005, True), (0.1, False)):
+        now += passed
+        asker, own = asks(named, ACME, "own")
+        (await livekit.until(len(livekit.readings) + 1)).land()
+        await own
+        assert asker.beside_masked is beside
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["the caller leaves", "LiveKit fails"])
+async def test_a_search_without_an_answer_counts_too(livekit: HeldLiveKit, leaves: bool) -> None:
+    named = NamedRooms(livekit, owner_of)
+    await learnt(named, livekit, ACME, "own")
+    asker, own = asks(named, ACME, "own")
+    _, search = asks(named, ACME, "foreign")
+    readings = {reading.about: reading for reading in (await livekit.until(3), livekit.readings[1])}
+    if leaves:
+        search.cancel()
+    else:
+        readings["foreign",].land(LiveKitUnavailable("down"))
+    await asyncio.wait({search})
+    readings["own",].land()
+    await own
+    assert asker.beside_masked
+
+
+async def test_a_name_that_is_not_its_askers_any_more_goes_with_the_others(livekit: HeldLiveKit) -> None:
+    named = NamedRooms(livekit, owner_of)
+    await learnt(named, livekit, ACME, "own")
+    livekit.rooms["own"] = room("own", "globex", sid="RM_2")
+    await learnt(named, livekit, ACME, "own")
+    known = len(livekit.readings)
+    tasks = [asks(named, ACME, name)[1] for name in ("absent", "own")]
+    (await livekit.until(known + 1)).land()
+    await asyncio.gather(*tasks)
+    assert [reading.about for reading in livekit.readings[known:]] == [("absent", "own")]
+
+
+async def test_so_many_names_are_known_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.named_rooms._MOST_KNOWN", 2)
+    named = NamedRooms(RecordedLiveKit(*(room(name, "acme") for name in "abc")), owner_of)
+    for name in "abc":
+        await named.find(name, Asker(ACME))
+    assert [name for _, name in named._known] == ["b", "c"]
 
 
 async def test_who_leaves_while_the_question_is_asked_has_asked_it(livekit: HeldLiveKit) -> None:
@@ -205,7 +302,7 @@ async def test_who_leaves_while_the_question_is_asked_has_asked_it(livekit: Held
 async def test_who_leaves_before_the_question_is_asked_has_not_asked_it(livekit: HeldLiveKit) -> None:
     named = NamedRooms(livekit, owner_of)
     asker, own = asks(named, ACME, "own")
-    _, neighbour = asks(named, ACME, "foreign")
+    _, neighbour = asks(named, GLOBEX, "absent")
     await asyncio.sleep(0)
     neighbour.cancel()
     (await livekit.until(1)).land()
