@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import grpc
 
 from service.auth.principal import Anonymous, Operator, Tenant, TenantId
-from service.authentication import POLICIES, PRINCIPAL, Access
+from service.authentication import POLICIES, PRINCIPAL, Access, is_known_by_token_alone
 from service.errors import Overloaded, RateLimited
 from service.places import FairQueue, FairShare, Limit
 from service.rpc_types import Behaviour, Context, Continuation, Handler
@@ -76,7 +76,7 @@ class TenantLimits(grpc.aio.ServerInterceptor):
             caller = principal.tenant_id if isinstance(principal, Tenant) else principal
             if not self._calls.enter(caller):
                 self._refused(Limit.TENANT_CALLS)
-                raise Overloaded
+                raise Overloaded.by(Limit.TENANT_CALLS.value)
             try:
                 if self._rates is not None:
                     await self._check_rate(self._rates, caller)
@@ -96,11 +96,11 @@ class TenantLimits(grpc.aio.ServerInterceptor):
     async def _check_rate(self, rates: Rates, caller: _Caller) -> None:
         if isinstance(caller, str) and (seconds := await rates.take(caller)) is not None:
             self._refused(Limit.TENANT_RATE)
-            raise RateLimited.for_seconds(seconds)
+            raise RateLimited.for_seconds(seconds, holds_for_credential=is_known_by_token_alone())
 
     async def _wait(self, caller: _Caller) -> None:
         try:
             await self._running.wait(caller)
         except TimeoutError:
             self._refused(Limit.TENANT_CALLS)
-            raise Overloaded from None
+            raise Overloaded.by(Limit.TENANT_CALLS.value) from None
