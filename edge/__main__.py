@@ -114,12 +114,12 @@ def _serve(settings: EdgeSettings, address: str) -> int:
         looks.append(tls.look)
     look_regularly(*looks)
     serves = multiprocessing.Event()
-    announcing = threading.Thread(
-        target=lambda: serves.wait() and _announce(settings, address, metrics_port),
-        name="announce",
-        daemon=True,
-    )
-    server.on_startup(announcing.start)
+
+    def announce() -> None:
+        serves.wait()
+        _announce(settings, address, metrics_port)
+
+    server.on_startup(threading.Thread(target=announce, name="announce", daemon=True).start)
     stopping = Stopping()
 
     def stop() -> None:
