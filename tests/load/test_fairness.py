@@ -70,7 +70,7 @@ async def test_a_tenant_that_floods_slows_the_others_down_but_little(
 ) -> None:
     """MATRIX L4. Base line and flood take turns of some seconds, so that both see the same machine."""
     rooms = made(load.count(1_000, short=100), secrets=OTHERS)
-    rounds = load.count(7, short=1)
+    rounds = load.count(12, short=1)
     seconds = 5.0 if load.full else 0.5
     each = EACH_A_SECOND if load.full else 20.0
     secrets = [{"id": tenant, "secret": secret} for tenant, secret in OTHERS.items()]
