@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -112,7 +113,13 @@ def _serve(settings: EdgeSettings, address: str) -> int:
         server = tls = TlsServer(_TARGET, own, settings.tls_min_version, **options)
         looks.append(tls.look)
     look_regularly(*looks)
-    server.on_startup(partial(_announce, settings, address, metrics_port))
+    serves = multiprocessing.Event()
+
+    def announce() -> None:
+        serves.wait()
+        _announce(settings, address, metrics_port)
+
+    server.on_startup(threading.Thread(target=announce, name="announce", daemon=True).start)
     stopping = Stopping()
 
     def stop() -> None:
@@ -122,7 +129,9 @@ def _serve(settings: EdgeSettings, address: str) -> int:
     on_signals(stop, server.kill_workers)
     try:
         server.serve(
-            target_loader=partial(_load_worker, settings, service, rows, stopping), wrap_loader=False
+            # What replaces a worker is told of in another way.
+            target_loader=partial(_load_worker, settings, service, rows, stopping, ready=serves.set),
+            wrap_loader=False,
         )
     except SystemExit:
         # A worker that the same signal has ended first is no failure.
@@ -183,7 +192,7 @@ def _load_worker(
     stopping: Stopping,
     listener: int,
     *,
-    ready: Callable[[], object] = lambda: None,
+    ready: Callable[[], object],
 ) -> "Edge":
     hold_signals()  # again: a worker that was not forked, as from Python 3.14 on, may not have inherited it
     from edge.worker import load_worker  # noqa: PLC0415 - only in a worker

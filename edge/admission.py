@@ -16,8 +16,10 @@ from edge import errors
 from edge.client_address import ClientAddresses
 from edge.credentials import Credential, Kind
 from edge.errors import Answer
+from edge.known_refusals import KnownRefusals
 from edge.limit_settings import CallLimits
 from edge.rates import AddressRates
+from edge.watch import Seen
 
 
 class Limit(Enum):
@@ -29,6 +31,8 @@ class Limit(Enum):
     """All calls under way, or the share of one client address in them."""
     ANONYMOUS_RATE = "anonymous_rate"
     """The rate of one client address for requests without a credential."""
+    TENANT_RATE = "tenant_rate"
+    """The rate of a tenant, as the service has just said of another call with the same credential."""
 
 
 class _Share:
@@ -99,17 +103,25 @@ class Admission:
         self._addresses = addresses
         self.rates: AddressRates | None = None
         self._refused = refused
+        self._known = KnownRefusals()
         self._key: Final = secrets.token_bytes(16)
 
-    async def enter(self, scope: HTTPScope, credential: Credential) -> Place | Answer:
-        """A place, which `leave` gives back, or the refusal."""
+    def over_rate(self, token: str, seconds: int) -> None:
+        """The service has refused this token for so many seconds, whatever is asked with it."""
+        self._known.add(self._digest(token), seconds)
+
+    async def enter(self, scope: HTTPScope, credential: Credential, seen: Seen) -> Place | Answer:
+        """A place, which `leave` gives back, or the refusal; `seen` is told over which limit."""
+        token = credential.token
+        digest = None if token is None else self._digest(token)
+        if digest is not None and (seconds := self._known.seconds_left(digest)) is not None:
+            return self._refusal(Limit.TENANT_RATE, seen, seconds)
         address = self._addresses.of(scope)
         if not self._by_address.enter(address):
-            self._refused(Limit.ADDRESS_CALLS)
-            return errors.OVERLOADED
+            return self._refusal(Limit.ADDRESS_CALLS, seen)
         place = Place(address, None)
         try:
-            refusal = await self._refusal(place, credential)
+            refusal = await self._refusal_of_caller(place, digest, credential, seen)
         except BaseException:
             self.leave(place)
             raise
@@ -124,18 +136,24 @@ class Admission:
         if place.credential is not None:
             self._by_credential.leave(place.credential)
 
-    async def _refusal(self, place: Place, credential: Credential) -> Answer | None:
-        if credential.token is None:
-            if self.rates is not None and credential.kind is Kind.NOTHING:
-                seconds = await self.rates.take(place.address)
-                if seconds is not None:
-                    self._refused(Limit.ANONYMOUS_RATE)
-                    return errors.too_many_requests(seconds)
-            return None
-        # Nothing outside of this process can be told from it, and no token is kept.
-        digest = blake2b(credential.token.encode("ascii"), digest_size=16, key=self._key).digest()
-        if not self._by_credential.enter(digest):
-            self._refused(Limit.CREDENTIAL_CALLS)
-            return errors.OVERLOADED
-        place.credential = digest
+    async def _refusal_of_caller(
+        self, place: Place, digest: bytes | None, credential: Credential, seen: Seen
+    ) -> Answer | None:
+        if digest is not None:
+            if not self._by_credential.enter(digest):
+                return self._refusal(Limit.CREDENTIAL_CALLS, seen)
+            place.credential = digest
+        elif self.rates is not None and credential.kind is Kind.NOTHING:
+            seconds = await self.rates.take(place.address)
+            if seconds is not None:
+                return self._refusal(Limit.ANONYMOUS_RATE, seen, seconds)
         return None
+
+    def _refusal(self, limit: Limit, seen: Seen, seconds: int | None = None) -> Answer:
+        self._refused(limit)
+        seen.limit = limit.value
+        return errors.OVERLOADED if seconds is None else errors.too_many_requests(seconds)
+
+    def _digest(self, token: str) -> bytes:
+        # Nothing outside of this process can be told from it, and no token is kept.
+        return blake2b(token.encode("ascii"), digest_size=16, key=self._key).digest()

@@ -60,7 +60,10 @@ def create_app(
                 rates = open_rates(settings.anonymous_rates, settings.rate_store)
                 admission.rates = await stack.enter_async_context(rates)
             app.state[ROOMS_STATE] = Rooms(
-                client, settings.timeout_seconds, forward_headers=settings.forward_headers
+                client,
+                settings.timeout_seconds,
+                forward_headers=settings.forward_headers,
+                over_rate=admission.over_rate,
             )
             app.state[READY_STATE] = lambda: ready() and not leaves()
             yield

@@ -111,7 +111,7 @@ class Edge:
             await found(scope, exchange.receive, exchange.send)
             return
         credential = read_credential(fields[b"authorization"], query)
-        place = await self._admission.enter(scope, credential) if found.calls_service else None
+        place = await self._admission.enter(scope, credential, seen) if found.calls_service else None
         if isinstance(place, Answer):
             await place(scope, exchange.receive, exchange.send)
             return

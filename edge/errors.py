@@ -7,6 +7,7 @@ Before it: `rooms` with a failed call, or `asgi` with a request that it refuses.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -77,6 +78,7 @@ OVERLOADED: Final = _error(429, "Service overloaded", _RETRY)
 _TOO_MANY_REQUESTS: Final = _error(429, "Too many requests", _RETRY)
 
 
+@lru_cache(maxsize=256)  # a flood is refused for little
 def too_many_requests(seconds: int) -> Answer:
     """The 429 of who asks too often, and may ask again after so many seconds."""
     return replace(_TOO_MANY_REQUESTS, headers=(("Retry-After", str(seconds)),))

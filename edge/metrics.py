@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Info, ProcessCollector, start_h
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from edge.numbers import CODES, RELAY, ROUTES, RPCS, SECONDS, STATUSES, TIMED, Rows, Sums
+from edge.numbers import CODES, LIMITS, RELAY, ROUTES, RPCS, SECONDS, STATUSES, TIMED, Rows, Sums
 
 _NAMESPACE: Final = "tenantrooms_edge"
 
@@ -74,6 +74,12 @@ class _Numbers(Collector):
         for outcome in RELAY:
             relay.add_metric([outcome], sums.relay_tries(outcome))
         yield relay
+        refusals = CounterMetricFamily(
+            f"{_NAMESPACE}_refusals", "Requests that are over a limit of the edge's.", labels=["limit"]
+        )
+        for limit in LIMITS:
+            refusals.add_metric([limit], sums.refusals(limit))
+        yield refusals
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

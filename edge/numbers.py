@@ -29,6 +29,8 @@ CODES: Final = (
 """gRPC's. Written out, as gRPC must not be loaded by the process that forks workers."""
 RPCS: Final = ("ListRooms", "GetRoom")
 RELAY: Final = ("open", "nobody", "refused")
+LIMITS: Final = ("credential_calls", "address_calls", "anonymous_rate", "tenant_rate")
+"""The edge's own, over which a request may be; `edge.admission` says what they are."""
 
 _BUCKETS: Final = len(SECONDS) + 1
 
@@ -41,7 +43,8 @@ _TIMES: Final = _REQUESTS + len(ROUTES) * len(STATUSES)
 _SUMS: Final = _TIMES + len(TIMED) * _BUCKETS
 _CALLS: Final = _SUMS + len(TIMED)
 _RELAY: Final = _CALLS + len(RPCS) * len(CODES)
-WIDTH: Final = _RELAY + len(RELAY)
+_REFUSALS: Final = _RELAY + len(RELAY)
+WIDTH: Final = _REFUSALS + len(LIMITS)
 
 _STATUS_PLACE: Final = {int(status): place for place, status in enumerate(STATUSES[:-1])}
 _REQUEST_ROW: Final = {route: _REQUESTS + at * len(STATUSES) for at, route in enumerate(ROUTES)}
@@ -92,6 +95,10 @@ class Row:
             code: the name of the status that came back.
         """
         self._numbers[self._start + _CALL_PLACE[rpc, code]] += 1
+
+    def refused(self, limit: str) -> None:
+        """A request is over this limit, one of `LIMITS`."""
+        self._numbers[self._start + _REFUSALS + LIMITS.index(limit)] += 1
 
     def relay_tried(self, outcome: str) -> None:
         """A stream to the service was to be opened; `outcome` is one of `RELAY`."""
@@ -171,6 +178,10 @@ class Sums:
     def calls(self, rpc: str, code: str) -> float:
         """Calls of the service with this outcome."""
         return self._numbers[_CALL_PLACE[rpc, code]]
+
+    def refusals(self, limit: str) -> float:
+        """Requests that were over this limit."""
+        return self._numbers[_REFUSALS + LIMITS.index(limit)]
 
     def relay_tries(self, outcome: str) -> float:
         """How often opening a stream went so."""

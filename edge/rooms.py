@@ -59,21 +59,30 @@ class Rooms:
         client: calls the service; it has no credential of its own.
         timeout: seconds that one request may take, all pages of a list included.
         forward_headers: whether the service is told the request's headers.
+        over_rate: is told of each token that the service refuses for so many seconds, whatever is asked.
     """
 
-    def __init__(self, client: RoomsClient, timeout: float, *, forward_headers: bool = True) -> None:
+    def __init__(
+        self,
+        client: RoomsClient,
+        timeout: float,
+        *,
+        forward_headers: bool = True,
+        over_rate: Callable[[str, int], None] = lambda _token, _seconds: None,
+    ) -> None:
         self._client = client
         self._timeout = timeout
         self._forward_headers = forward_headers
+        self._over_rate = over_rate
         self._json = RoomsJson()
 
     async def list_rooms(self, call: Call) -> Answer:
         """All rooms that the caller may see, or the error."""
-        return await _answer(Route.LIST, call, self._all_rooms)
+        return await self._answer(Route.LIST, call, self._all_rooms)
 
     async def room_details(self, call: Call) -> Answer:
         """One room with its participants, or the error. The name is checked by the service alone."""
-        return await _answer(Route.DETAILS, call, self._one_room)
+        return await self._answer(Route.DETAILS, call, self._one_room)
 
     async def _all_rooms(self, call: Call) -> bytes:
         deadline, metadata = self._deadline(), self._metadata(call)
@@ -97,6 +106,21 @@ class Rooms:
         )
         return self._json.of_details(response)
 
+    async def _answer(self, route: Route, call: Call, ask: Callable[[Call], Awaitable[bytes]]) -> Answer:
+        if call.credential.kind is Kind.REFUSED:
+            return errors.CREDENTIAL_UNUSABLE
+        try:
+            body = await ask(call)
+        except TenantRoomsError as failure:
+            token, seconds = call.credential.token, failure.retry_seconds
+            if failure.holds_for_credential and token is not None and seconds is not None:
+                self._over_rate(token, seconds)
+            return _answer_to(failure, route, call)
+        except DecodeError:
+            return _answer_to(_UNREADABLE, route, call)
+        call.seen.code = "OK"
+        return Answer(200, body)
+
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._timeout
 
@@ -110,19 +134,6 @@ class Rooms:
         if call.seen.traceparent is not None:
             metadata.append(("traceparent", call.seen.traceparent))
         return metadata
-
-
-async def _answer(route: Route, call: Call, ask: Callable[[Call], Awaitable[bytes]]) -> Answer:
-    if call.credential.kind is Kind.REFUSED:
-        return errors.CREDENTIAL_UNUSABLE
-    try:
-        body = await ask(call)
-    except TenantRoomsError as failure:
-        return _answer_to(failure, route, call)
-    except DecodeError:
-        return _answer_to(_UNREADABLE, route, call)
-    call.seen.code = "OK"
-    return Answer(200, body)
 
 
 def _answer_to(failure: TenantRoomsError, route: Route, call: Call) -> Answer:

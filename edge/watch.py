@@ -67,10 +67,11 @@ class Seen:
         route: which it is, one of `numbers.ROUTES`.
         code: the name of the status of the service's answer; None where it was not asked.
         reason: why the service refused or failed, if it did.
+        limit: over which of the edge's limits it is, if any.
         traceparent: for the service; None where requests are not traced.
     """
 
-    __slots__ = ("began", "code", "method", "reason", "request_id", "route", "span", "traceparent")
+    __slots__ = ("began", "code", "limit", "method", "reason", "request_id", "route", "span", "traceparent")
 
     def __init__(self, request_id: str, method: str) -> None:
         self.request_id = request_id
@@ -79,6 +80,7 @@ class Seen:
         self.route = "other"
         self.code: str | None = None
         self.reason: str | None = None
+        self.limit: str | None = None
         self.span: Span | None = None
         self.traceparent: str | None = None
 
@@ -149,6 +151,8 @@ class RequestWatch:
             record["code"] = seen.code
         if seen.reason is not None:
             record["reason"] = seen.reason
+        if seen.limit is not None:
+            record["limit"] = seen.limit
         if status < 400:
             if seen.route not in _QUIET:
                 self._quick("info", record)

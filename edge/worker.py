@@ -74,7 +74,12 @@ def load_worker(
     leave = Leave(listener, stopping, settings.announce_seconds)
     stop_worker_on_first_signal(leave)
     return create_app(
-        settings, open_client, leaves=lambda: leave.begun, ready=lambda: readiness.ready, watch=watch
+        settings,
+        open_client,
+        leaves=lambda: leave.begun,
+        refused=lambda limit: row.refused(limit.value),
+        ready=lambda: readiness.ready,
+        watch=watch,
     )
 
 

@@ -1,7 +1,7 @@
 """Owns that an answer is made only once there is space for it, where whoever carries answers bounds them.
 
 Step before: `service.servicer` has all that its answer is made of, and knows its size. Step after:
-`service.relay.outbox`, for a relayed call. gRPC itself asks for no space for a unary call.
+`service.relay.outbox` for a relayed call, `service.unsent_answers` for a unary one.
 """
 
 from collections.abc import Awaitable, Callable

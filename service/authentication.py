@@ -60,6 +60,11 @@ POLICIES: Final[Mapping[str, Access]] = {
 """Every rpc that this process serves. One that is missing here is never served."""
 
 
+def is_known_by_token_alone() -> bool:
+    """Whether the caller of the rpc that is being served is the same whatever else comes with the token."""
+    return not isinstance(_ARRIVAL.get().caller, Unsettled)
+
+
 class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
     """Lets a call through to its servicer once its caller is known, or need not be.
 

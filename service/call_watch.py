@@ -135,6 +135,8 @@ class CallWatch:
         }
         if reason:
             record["reason"] = reason
+        if isinstance(error, errors.DomainError) and error.limit is not None:
+            record["limit"] = error.limit
         if tenant is not None:
             record["tenant"] = tenant
         elif isinstance(caller, Operator):

@@ -225,13 +225,24 @@ async def _abort(method: str, error: BaseException, context: Context, calls: Cal
 
 
 def status_of(error: errors.DomainError) -> Status:
-    """The whole status that a caller gets for this error; the same for the same class and wait."""
-    return _status(CODES[type(error)], error.reason, error.text, error.retry_seconds)
+    """The whole status that a caller gets for this error; the same for the same class, wait and reach."""
+    return _status(
+        CODES[type(error)], error.reason, error.text, error.retry_seconds, error.holds_for_credential
+    )
 
 
 @lru_cache(maxsize=256)  # a flood is refused for little
-def _status(code: StatusCode, reason: ErrorReason.ValueType, text: str, retry_seconds: int | None) -> Status:
-    details: list[Message] = [ErrorInfo(reason=ErrorReason.Name(reason), domain=ERROR_DOMAIN)]
+def _status(
+    code: StatusCode,
+    reason: ErrorReason.ValueType,
+    text: str,
+    retry_seconds: int | None,
+    holds_for_credential: bool,
+) -> Status:
+    info = ErrorInfo(reason=ErrorReason.Name(reason), domain=ERROR_DOMAIN)
+    if holds_for_credential:
+        info.metadata["holds_for"] = "credential"
+    details: list[Message] = [info]
     if retry_seconds is not None:
         details.append(RetryInfo(retry_delay=Duration(seconds=retry_seconds)))
     number: int = code.value[0]

@@ -16,11 +16,15 @@ class DomainError(Exception):
         reason: the contract's reason for it.
         text: the constant that the caller reads.
         retry_seconds: after how long the caller may come again; None where nothing is said of that.
+        holds_for_credential: whether any call with the same credential would fail likewise until then.
+        limit: which limit the call is over, for the log; None where it is none.
     """
 
     reason: ClassVar[ErrorReason.ValueType]
     text: ClassVar[str]
     retry_seconds: int | None = None
+    holds_for_credential: bool = False
+    limit: str | None = None
 
 
 class CredentialMissing(DomainError):
@@ -113,12 +117,19 @@ class RateLimited(DomainError):
     reason = ErrorReason.RATE_LIMITED
     text = "Too many requests; try again later"
     retry_seconds = 1
+    limit = "tenant_rate"
 
     @classmethod
-    def for_seconds(cls, seconds: int) -> Self:
-        """The error of a caller that may come again after so many seconds."""
+    def for_seconds(cls, seconds: int, *, holds_for_credential: bool = False) -> Self:
+        """The error of a caller that may come again after so many seconds.
+
+        Args:
+            seconds: these.
+            holds_for_credential: whether the credential alone says whose rate it is.
+        """
         error = cls()
         error.retry_seconds = seconds
+        error.holds_for_credential = holds_for_credential
         return error
 
 
@@ -128,6 +139,13 @@ class Overloaded(DomainError):
     reason = ErrorReason.OVERLOADED
     text = "Too many calls at a time; try again later"
     retry_seconds = 1
+
+    @classmethod
+    def by(cls, limit: str) -> Self:
+        """The error of a call that is over this limit."""
+        error = cls()
+        error.limit = limit
+        return error
 
 
 class LiveKitNotConfigured(DomainError):

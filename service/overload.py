@@ -80,7 +80,7 @@ class OverloadGuard(grpc.aio.ServerInterceptor):
     def _enter(self, who: int) -> None:
         if not self._calls.enter(who):
             self._refused(Limit.CREDENTIAL_CALLS)
-            raise Overloaded
+            raise Overloaded.by(Limit.CREDENTIAL_CALLS.value)
 
 
 def _digest(metadata: Metadata) -> int:

@@ -31,6 +31,8 @@ class Limit(Enum):
     """The share of one tenant, or the time for which a call may wait for its turn."""
     TENANT_RATE = "tenant_rate"
     """The rate of one tenant."""
+    UNSENT_ANSWERS = "unsent_answers"
+    """What one caller leaves unread of the answers to its unary calls."""
 
 
 class FairShare(Generic[Who]):

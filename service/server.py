@@ -69,6 +69,8 @@ _OPTIONS: Final[Sequence[tuple[str, int]]] = (
     # A token may be 8 KiB long, and the edge forwards up to 32 KiB of headers, which grow when encoded.
     ("grpc.max_metadata_size", 128 * 1024),
     ("grpc.absolute_max_metadata_size", 128 * 1024),
+    # Each takes memory before it counts as a call: it need not send its request, nor read its answer.
+    ("grpc.max_concurrent_streams", 1_024),
     # Clients may check an idle connection every 20 s, not more often.
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),

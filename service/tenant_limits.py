@@ -5,15 +5,18 @@ An interceptor. Step before: `service.authentication` has named the caller. Step
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
 import grpc
 
+from service.answer_space import SPACE
 from service.auth.principal import Anonymous, Operator, Tenant, TenantId
-from service.authentication import POLICIES, PRINCIPAL, Access
+from service.authentication import POLICIES, PRINCIPAL, Access, is_known_by_token_alone
 from service.errors import Overloaded, RateLimited
 from service.places import FairQueue, FairShare, Limit
 from service.rpc_types import Behaviour, Context, Continuation, Handler
+from service.unsent_answers import UnsentAnswers
 from service.wrapped_handlers import WrappedHandlers
 
 _Caller = TenantId | Operator | Anonymous
@@ -52,6 +55,7 @@ class TenantLimits(grpc.aio.ServerInterceptor):
         self._running: FairQueue[_Caller] = FairQueue(most_running)
         self._rates = rates
         self._refused = refused
+        self._unsent: UnsentAnswers[_Caller] = UnsentAnswers(refused)
         self._limiting = WrappedHandlers(self._limited)
 
     async def intercept_service(
@@ -76,10 +80,12 @@ class TenantLimits(grpc.aio.ServerInterceptor):
             caller = principal.tenant_id if isinstance(principal, Tenant) else principal
             if not self._calls.enter(caller):
                 self._refused(Limit.TENANT_CALLS)
-                raise Overloaded
+                raise Overloaded.by(Limit.TENANT_CALLS.value)
             try:
                 if self._rates is not None:
                     await self._check_rate(self._rates, caller)
+                if SPACE.get(None) is None:  # a relayed call has it from its stream
+                    SPACE.set(partial(self._unsent.keep, caller, context))
                 if not self._running.enter(caller):
                     await self._wait(caller)
                 try:
@@ -96,11 +102,11 @@ class TenantLimits(grpc.aio.ServerInterceptor):
     async def _check_rate(self, rates: Rates, caller: _Caller) -> None:
         if isinstance(caller, str) and (seconds := await rates.take(caller)) is not None:
             self._refused(Limit.TENANT_RATE)
-            raise RateLimited.for_seconds(seconds)
+            raise RateLimited.for_seconds(seconds, holds_for_credential=is_known_by_token_alone())
 
     async def _wait(self, caller: _Caller) -> None:
         try:
             await self._running.wait(caller)
         except TimeoutError:
             self._refused(Limit.TENANT_CALLS)
-            raise Overloaded from None
+            raise Overloaded.by(Limit.TENANT_CALLS.value) from None

@@ -22,6 +22,7 @@ class TenantRoomsError(Exception):
         request_id: the id of the call, where the service answered at all; its log has failures under it.
         retry_seconds: after how long to come again, where the service has said so: it is busy, or the caller
             calls too often.
+        holds_for_credential: whether any call with the same credential would fail likewise until then.
     """
 
     code: grpc.StatusCode
@@ -29,6 +30,7 @@ class TenantRoomsError(Exception):
     message: str
     request_id: str | None
     retry_seconds: int | None
+    holds_for_credential: bool = False
 
     def __init__(
         self,
@@ -124,23 +126,29 @@ def error_of(status: Status, request_id: str | None) -> TenantRoomsError:
 def _error(
     code: grpc.StatusCode, status: Status | None, message: str, request_id: str | None
 ) -> TenantRoomsError:
-    reason, retry_seconds = _said_in(status)
-    return _CLASSES.get(code, TenantRoomsError)(code, reason, message, request_id, retry_seconds)
+    reason, retry_seconds, holds_for_credential = _said_in(status)
+    error = _CLASSES.get(code, TenantRoomsError)(code, reason, message, request_id, retry_seconds)
+    error.holds_for_credential = holds_for_credential
+    return error
 
 
-def _said_in(status: Status | None) -> tuple[str | None, int | None]:
-    """The reason, and the seconds until the next try, which count only beside a reason of ours."""
-    reason, seconds = None, None
+def _said_in(status: Status | None) -> tuple[str | None, int | None, bool]:
+    """The reason, the seconds until the next try, and whether that holds for all calls of the credential.
+
+    The last two count only beside a reason of ours.
+    """
+    reason, seconds, holds_for_credential = None, None, False
     info, retry = ErrorInfo(), RetryInfo()
     try:
         for detail in status.details if status else ():
             if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
                 reason = info.reason
+                holds_for_credential = info.metadata.get("holds_for") == "credential"
             elif detail.Unpack(retry):
                 seconds = max(1, retry.retry_delay.seconds)
     except DecodeError:
-        return None, None
-    return reason, None if reason is None else seconds
+        return None, None, False
+    return reason, None if reason is None else seconds, holds_for_credential
 
 
 def _request_id_of(failure: grpc.aio.AioRpcError) -> str | None:

@@ -170,6 +170,39 @@ async def test_what_the_service_says_of_the_wait_reaches_the_caller() -> None:
         assert assert_refused(await edge.ask("acme"), "Service overloaded") == 1
 
 
+def over_rate(seconds: int, *, holds_for_credential: bool = True) -> TenantRoomsError:
+    error = TenantRoomsError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED", "canary", retry_seconds=seconds
+    )
+    error.holds_for_credential = holds_for_credential
+    return error
+
+
+async def test_a_credential_over_its_rate_is_refused_again_without_asking_and_nobody_else_is() -> None:
+    async with Flooded() as edge:
+        edge.client.failure = over_rate(42)
+        first = await edge.ask("acme")
+        again = await edge.ask("acme", "198.51.100.2", target=b"/livekit/rooms/any")
+        assert assert_refused(first, "Too many requests") == assert_refused(again, "Too many requests") == 42
+        assert len(edge.client.calls) == 1
+        assert edge.refused == {Limit.TENANT_RATE: 1}
+        edge.client.failure = None
+        for token in ("acm", "acme2", "ACME", None):
+            assert (await edge.ask(token)).status == 200
+        assert (await edge.ask(target=b"/livekit/rooms?api_key=globex")).status == 200
+        assert_refused(await edge.ask(target=b"/livekit/rooms?api_key=acme"), "Too many requests")
+
+
+async def test_a_refusal_that_does_not_hold_for_the_credential_is_asked_for_each_time() -> None:
+    async with Flooded() as edge:
+        edge.client.failure = over_rate(42, holds_for_credential=False)
+        for _ in range(2):
+            assert_refused(await edge.ask("acme"), "Too many requests")
+        edge.client.failure = None
+        assert (await edge.ask("acme")).status == 200
+        assert edge.refused == {}
+
+
 async def test_a_token_is_not_kept_while_its_call_is_counted() -> None:
     async with Flooded() as edge:
         await edge.hold(1, "canary-token")

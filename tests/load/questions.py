@@ -1,7 +1,7 @@
 """Which rooms there are under load, what is asked about them, and what each answer is worth."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -79,11 +79,12 @@ class Rooms:
 
     rooms: list[models.Room]
     people: dict[str, list[models.ParticipantInfo]]
+    secrets: Mapping[str, str]
 
     def questions(self) -> list[Question]:
         """Lists, own rooms with somebody in them, foreign and absent ones, in turn for both tenants."""
         asked = []
-        for tenant, token in SECRET_OF.items():
+        for tenant, token in self.secrets.items():
             own = sorted(room.name for room in self.rooms if _owner(room) == tenant)
             inhabited = [name for name in own if name in self.people]
             foreign = next(room.name for room in self.rooms if _owner(room) not in (tenant, None))
@@ -98,26 +99,29 @@ class Rooms:
         return asked
 
 
-def made(count: int, *, metadata_bytes: int = 0, inhabited: int = 4) -> Rooms:
-    """So many rooms, nine of ten in turn of either tenant, the tenth nobody's.
+def made(
+    count: int, *, metadata_bytes: int = 0, inhabited: int = 4, secrets: Mapping[str, str] = SECRET_OF
+) -> Rooms:
+    """So many rooms, nine of ten in turn of each tenant, the tenth nobody's.
 
     Args:
         metadata_bytes: the least length of each room's metadata.
         inhabited: how many rooms of each tenant have two people in them.
+        secrets: of the tenants, by their ids.
     """
-    rooms = [_room(number, metadata_bytes) for number in range(count)]
+    rooms = [_room(number, metadata_bytes, list(secrets)) for number in range(count)]
     people = {
         room.name: [_person(room.name, place) for place in range(2)]
-        for tenant in SECRET_OF
+        for tenant in secrets
         for room in [room for room in rooms if _owner(room) == tenant][:inhabited]
     }
     for room in rooms:
         room.num_participants = len(people.get(room.name, ()))
-    return Rooms(rooms, people)
+    return Rooms(rooms, people, secrets)
 
 
-def _room(number: int, metadata_bytes: int) -> models.Room:
-    owner = None if number % 10 == 9 else list(SECRET_OF)[number % 2]
+def _room(number: int, metadata_bytes: int, tenants: Sequence[str]) -> models.Room:
+    owner = None if number % 10 == 9 else tenants[number % len(tenants)]
     metadata = {"auth_id": owner} if owner else {"topic": "anything"}
     padding = " " * max(0, metadata_bytes - len(json.dumps(metadata)))
     return models.Room(

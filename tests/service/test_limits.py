@@ -201,6 +201,7 @@ async def test_a_tenant_over_its_rate_is_refused_alike_by_either_door_whatever_i
                 assert_refused(outcome, "RATE_LIMITED")
                 refusals.add((outcome.details, outcome.error_info.SerializeToString()))
         assert len(refusals) == 1
+        assert outcome.error_info.metadata == {"holds_for": "credential"}
         assert not livekit.requests
         assert doors.refused("tenant_rate") == 10
         for token in (GLOBEX, OPERATOR, OPERATOR, OPERATOR):
@@ -215,3 +216,23 @@ async def test_a_refused_credential_counts_for_nobody(tmp_path: Path, livekit: L
                 assert outcome.code is StatusCode.UNAUTHENTICATED
         for outcome in await doors.both(LIST_ROOMS, b"", ACME):
             assert outcome.code is StatusCode.OK
+
+
+async def test_where_the_auth_service_names_the_tenant_a_refusal_holds_for_the_call_alone(
+    tmp_path: Path, livekit: LiveKitDouble
+) -> None:
+    """It may name another for the same token, so nobody must conclude from one call to the next."""
+    key = p256_key()
+    (tmp_path / "key.pem").write_bytes(pem(key))
+    async with AuthServiceDouble(key, {"token": "acme"}) as auth_service:
+        settings = {
+            "AUTH_REQUIRED": "true",
+            "AUTH_SERVICE_URL": auth_service.url,
+            "AUTH_SIGNING_KEY_PATH": str(tmp_path / "key.pem"),
+            "TENANTROOMS_TENANT_RATE": "1/hour",
+        }
+        async with service(tmp_path, livekit, **settings) as doors:
+            assert (await call(doors.channel, LIST_ROOMS, b"", bearer("token"))).code is StatusCode.OK
+            for outcome in await doors.both(LIST_ROOMS, b"", "token"):
+                assert_refused(outcome, "RATE_LIMITED")
+                assert not outcome.error_info.metadata
