@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from edge import memory
+from common import memory
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.leaving import Leave, Stopping

@@ -14,7 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service import memory
+from common import memory
 from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
