@@ -10,6 +10,7 @@ from typing import Any
 from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from common.request_ids import RequestIds
 from edge import errors
 from edge.admission import Admission, Limit
 from edge.asgi import Edge
@@ -20,7 +21,6 @@ from edge.docs import ASSETS, assets_router, docs_config
 from edge.errors import Answer
 from edge.logs import log_unexpected
 from edge.rates import open_rates
-from edge.request_ids import RequestIds
 from edge.rooms import Rooms, RoomsClient
 from edge.routes import READY_STATE, ROOMS_STATE, home, list_rooms, live, room_details
 from edge.routes import ready as ready_route

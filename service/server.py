@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from common import memory
+from common.request_ids import RequestIds
 from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
@@ -44,7 +45,6 @@ from service.readiness import Readiness
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
 from service.reloading import Generations, Reloader
-from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer, room_summary
 from service.settings import Settings, SettingsError, load

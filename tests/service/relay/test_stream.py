@@ -12,6 +12,7 @@ from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
+from common.request_ids import RequestIds
 from service.answer_space import space_for
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
@@ -22,7 +23,7 @@ from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.outbox import Outbox
 from service.relay.servicer import MOST_STREAMS, MOST_STREAMS_OF_A_PEER, Relay, host_of
 from service.relay.stream import METHODS, MOST_CALLS
-from service.request_id import REQUEST_ID, RequestIds
+from service.request_id import REQUEST_ID
 from tenantrooms.relay.v1 import relay_pb2
 from tenantrooms.relay.v1.relay_pb2_grpc import RelayStub, add_RelayServicer_to_server
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
