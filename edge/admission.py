@@ -12,12 +12,12 @@ from typing import Final
 
 from litestar.types import HTTPScope
 
+from common.rates import Rates
 from edge import errors
 from edge.client_address import ClientAddresses
 from edge.credentials import Credential, Kind
 from edge.errors import Answer
 from edge.limit_settings import CallLimits
-from edge.rates import AddressRates
 
 
 class Limit(Enum):
@@ -97,7 +97,7 @@ class Admission:
         self._by_address = _Share(limits.calls, limits.calls_per_address)
         self._by_credential = _Share(limits.calls, limits.calls_per_credential)
         self._addresses = addresses
-        self.rates: AddressRates | None = None
+        self.rates: Rates | None = None
         self._refused = refused
         self._key: Final = secrets.token_bytes(16)
 

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from common import memory
+from common.rates import open_rates
 from common.request_ids import RequestIds
 from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
@@ -40,7 +41,6 @@ from service.metrics_listener import open_metrics_listener
 from service.overload import OverloadGuard
 from service.ownership import owner_of
 from service.places import MOST_WAIT_SECONDS
-from service.rates import open_rates
 from service.readiness import Readiness
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
@@ -199,7 +199,9 @@ async def _serving(
         _open_livekit(settings, tokens, trust) as livekit,
         _open_directory(settings, livekit, metrics, upstream) as directory,
         open_lasting(settings, metrics.key_set_fetched) as lasting,
-        open_rates(settings.tenant_rates, settings.rate_store, metrics.rate_store_asked) as rates,
+        open_rates(
+            settings.tenant_rates, settings.rate_store, "TENANTROOMS_RATE_STORE_URL", metrics.rate_store_asked
+        ) as rates,
         Generations() as generations,
     ):
 

@@ -20,9 +20,9 @@ _Caller = TenantId | Operator | Anonymous
 
 
 class Rates(Protocol):
-    """How many calls a tenant may make in a time: `service.rates`."""
+    """How many calls a tenant may make in a time: `common.rates`."""
 
-    async def take(self, tenant_id: str) -> int | None:
+    async def take(self, tenant_id: str, /) -> int | None:
         """Counts a call of this tenant. Seconds to wait if it is one too many, which then does not count."""
         ...
 
