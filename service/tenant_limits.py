@@ -9,10 +9,11 @@ from typing import Any, Protocol, cast
 
 import grpc
 
+from common.fair_share import FairShare
 from service.auth.principal import Anonymous, Operator, Tenant, TenantId
 from service.authentication import POLICIES, PRINCIPAL, Access
 from service.errors import Overloaded, RateLimited
-from service.places import FairQueue, FairShare, Limit
+from service.places import FairQueue, Limit
 from service.rpc_types import Behaviour, Context, Continuation, Handler
 from service.wrapped_handlers import WrappedHandlers
 
