@@ -11,13 +11,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from common.floods import Floods
 from edge.numbers import Row, lone_row
 from edge.paths import DETAILS_PLACEHOLDER, DOCS_PATH, DOCUMENT_PATH, HOME_PATH, LIST_PATH
-
-BURST: Final = 20
-PER_SECOND: Final = 10.0
-"""So many records of requests with one status and reason are written at once, and then each second. It does
-not hold for those that went well."""
 
 GONE: Final = 499
 """Stands for the status of a request whose caller hung up."""
@@ -107,8 +103,7 @@ class RequestWatch:
         self._row = row or lone_row()
         self._quick = quick or _write
         self._tracing = tracing
-        self._clock = clock
-        self._floods: dict[tuple[int, str | None], _Flood] = {}
+        self._floods = Floods(clock)
 
     def opened(self, quick: QuickWriter | None, tracing: Tracing | None) -> None:
         """What only the running event loop can give: see the arguments of the class."""
@@ -153,41 +148,13 @@ class RequestWatch:
             if seen.route not in _QUIET:
                 self._quick("info", record)
             return
-        kind = (status, seen.reason)
-        flood = self._floods.get(kind)
-        if flood is None:
-            flood = self._floods[kind] = _Flood(self._clock())
-        if not flood.passes(self._clock()):
-            return
-        if flood.held_back:
-            record["not_logged"] = flood.held_back
-            flood.held_back = 0
-        self._quick("warning" if status >= 500 or status == 429 else "info", record)
+        if self._floods.let_through((status, seen.reason), record):
+            self._quick("warning" if status >= 500 or status == 429 else "info", record)
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _QUIET: Final = frozenset({"home", "health"})
 """What probes ask for, again and again."""
-
-
-class _Flood:
-    """How many records of one kind may be written now."""
-
-    __slots__ = ("at", "held_back", "left")
-
-    def __init__(self, now: float) -> None:
-        self.left = float(BURST)
-        self.at = now
-        self.held_back = 0
-
-    def passes(self, now: float) -> bool:
-        self.left = min(BURST, self.left + (now - self.at) * PER_SECOND)
-        self.at = now
-        if self.left < 1:
-            self.held_back += 1
-            return False
-        self.left -= 1
-        return True
 
 
 def _write(level: str, record: dict[str, Any]) -> None:

@@ -9,12 +9,9 @@ from typing import Any, Final
 
 import structlog
 
+from common.floods import Floods
 from service.errors import DomainError
 from service.failure_record import failure_record
-
-BURST: Final = 20
-PER_SECOND: Final = 10.0
-"""So many records of failed calls with one code and reason are written at once, and then each second."""
 
 ANSWERED: Final = "rpc answered"
 """The event of a call that went well."""
@@ -41,8 +38,7 @@ class CallLog:
 
     def __init__(self, quick: QuickWriter | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._quick = quick or _write
-        self._clock = clock
-        self._floods: dict[tuple[str, str], _Flood] = {}
+        self._floods = Floods(clock)
 
     def write(
         self, code: str, reason: str, record: dict[str, object], error: BaseException | None = None
@@ -60,14 +56,8 @@ class CallLog:
             if str(record["rpc"]).startswith(_OWN_RPCS):
                 self._quick("info", record)
             return
-        flood = self._floods.get((code, reason))
-        if flood is None:
-            flood = self._floods[code, reason] = _Flood(self._clock())
-        if not flood.passes(self._clock()):
+        if not self._floods.let_through((code, reason), record):
             return
-        if flood.held_back:
-            record["not_logged"] = flood.held_back
-            flood.held_back = 0
         if code not in _FAULTS or not reason:
             level = "warning" if code in _WARNINGS else "info"
             record["event"] = "rpc refused" if reason else "rpc ended"
@@ -75,26 +65,6 @@ class CallLog:
             return
         told = {} if error is None else failure_record(error, foreseen=isinstance(error, DomainError))
         _log.error(**{**record, "event": "rpc failed"}, **told)
-
-
-class _Flood:
-    """How many records of one kind may be written now."""
-
-    __slots__ = ("at", "held_back", "left")
-
-    def __init__(self, now: float) -> None:
-        self.left = float(BURST)
-        self.at = now
-        self.held_back = 0
-
-    def passes(self, now: float) -> bool:
-        self.left = min(BURST, self.left + (now - self.at) * PER_SECOND)
-        self.at = now
-        if self.left < 1:
-            self.held_back += 1
-            return False
-        self.left -= 1
-        return True
 
 
 def _write(level: str, record: Mapping[str, Any]) -> None:
