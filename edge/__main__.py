@@ -16,10 +16,11 @@ import structlog
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
+from common.logs import LogLevel, configure_logs
 from edge.connections import make_room
 from edge.leaving import Stopping
 from edge.listener import LastingServer, TlsServer
-from edge.logs import GRANIAN_LOGGING, LogLevel, configure_logs, granian_level
+from edge.logs import GRANIAN_LOGGING, granian_level
 from edge.metrics import show_metrics
 from edge.numbers import Rows
 from edge.settings import EdgeSettings, SettingsError, from_environment, is_local, quiet_grpc

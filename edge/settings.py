@@ -19,8 +19,8 @@ from pydantic import (
     ValidationInfo,
 )
 
+from common.logs import LogLevel
 from edge.limit_settings import SERVICE_TWINS, LimitSettings
-from edge.logs import LogLevel
 from edge.metrics import HostPort
 from edge.tls_files import (
     UnusableFilesError,

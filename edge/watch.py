@@ -1,17 +1,16 @@
 """Owns what is told of each request once it has ended: one record in the log, the counts, and its span.
 
-Before it: `asgi`, which tells when a request comes and how it ended. After it: `numbers`, `logs`, and
-`tracing` where it is switched on.
+Before it: `asgi`, which tells when a request comes and how it ended. After it: `numbers`,
+`common.quick_log`, and `tracing` where it is switched on.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic, perf_counter
-from typing import Any, Final, Protocol
-
-import structlog
+from typing import Final, Protocol
 
 from common.floods import Floods
+from common.quick_log import WriteRecord, write_slowly
 from edge.numbers import Row, lone_row
 from edge.paths import DETAILS_PLACEHOLDER, DOCS_PATH, DOCUMENT_PATH, HOME_PATH, LIST_PATH
 
@@ -26,11 +25,6 @@ _ROUTES: Final = {
     DOCUMENT_PATH: "docs",
 }
 _RPCS: Final = {"rooms": "ListRooms", "room": "GetRoom"}
-
-_log = structlog.get_logger(__name__)
-
-QuickWriter = Callable[[str, dict[str, object]], None]
-"""Writes a record with this level."""
 
 
 class Span(Protocol):
@@ -96,16 +90,16 @@ class RequestWatch:
     def __init__(
         self,
         row: Row | None = None,
-        quick: QuickWriter | None = None,
+        quick: WriteRecord | None = None,
         tracing: Tracing | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._row = row or lone_row()
-        self._quick = quick or _write
+        self._quick = quick or write_slowly
         self._tracing = tracing
         self._floods = Floods(clock)
 
-    def opened(self, quick: QuickWriter | None, tracing: Tracing | None) -> None:
+    def opened(self, quick: WriteRecord | None, tracing: Tracing | None) -> None:
         """What only the running event loop can give: see the arguments of the class."""
         self._quick = quick or self._quick
         self._tracing = tracing
@@ -155,8 +149,3 @@ class RequestWatch:
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _QUIET: Final = frozenset({"home", "health"})
 """What probes ask for, again and again."""
-
-
-def _write(level: str, record: dict[str, Any]) -> None:
-    rest = {key: value for key, value in record.items() if key != "event"}
-    getattr(_log, level)(record["event"], **rest)

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from common import memory
+from common.logs import configure_logs
+from common.quick_log import quick_writer
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.leaving import Leave, Stopping
-from edge.logs import configure_logs, quick_writer
 from edge.metrics import package_version
 from edge.numbers import Rows
 from edge.readiness import Readiness

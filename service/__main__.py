@@ -2,7 +2,7 @@
 
 import sys
 
-from service.logs import LogLevel, configure_logs
+from common.logs import LogLevel, configure_logs
 from service.settings import SettingsError, files_in, load, process_environment, quiet_grpc
 from service.start_errors import CannotStart
 from service.watched_files import WatchedFiles

@@ -1,15 +1,16 @@
 """Owns the log's record of each call: its level by how the call ended, and how many are written in a flood.
 
-Step before: `service.call_watch`. Step after: `service.logs` writes.
+Step before: `service.call_watch`. Step after: `common.quick_log` writes, `common.logs` what is a fault.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from common.floods import Floods
+from common.quick_log import WriteRecord, write_slowly
 from service.errors import DomainError
 from service.failure_record import failure_record
 
@@ -24,9 +25,6 @@ _WARNINGS: Final = frozenset({"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"})
 
 _log = structlog.get_logger(__name__)
 
-QuickWriter = Callable[[str, dict[str, object]], None]
-"""Writes a record with this level."""
-
 
 class CallLog:
     """Writes a record for each call that ended.
@@ -36,8 +34,8 @@ class CallLog:
         clock: rises by 1 a second.
     """
 
-    def __init__(self, quick: QuickWriter | None = None, clock: Callable[[], float] = monotonic) -> None:
-        self._quick = quick or _write
+    def __init__(self, quick: WriteRecord | None = None, clock: Callable[[], float] = monotonic) -> None:
+        self._quick = quick or write_slowly
         self._floods = Floods(clock)
 
     def write(
@@ -65,8 +63,3 @@ class CallLog:
             return
         told = {} if error is None else failure_record(error, foreseen=isinstance(error, DomainError))
         _log.error(**{**record, "event": "rpc failed"}, **told)
-
-
-def _write(level: str, record: Mapping[str, Any]) -> None:
-    rest = {key: value for key, value in record.items() if key != "event"}
-    getattr(_log, level)(record["event"], **rest)

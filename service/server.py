@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from common import memory
+from common.quick_log import quick_writer
 from common.rates import open_rates
 from common.request_ids import RequestIds
 from service.audit import AuditInterceptor
@@ -35,7 +36,6 @@ from service.livekit import LiveKit
 from service.livekit_retry import RetryingTransport
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
-from service.logs import quick_writer
 from service.metrics import Metrics, package_version
 from service.metrics_listener import open_metrics_listener
 from service.overload import OverloadGuard

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from common.logs import LogLevel
 from service.host_port import HostPort, read_host_port
-from service.logs import LogLevel
 
 
 def _path(value: str) -> Path:
