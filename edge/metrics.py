@@ -6,7 +6,6 @@ Before it: `__main__`, at start. After it: `numbers`.
 """
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from typing import Final, NamedTuple
 
@@ -14,6 +13,7 @@ from prometheus_client import CollectorRegistry, Info, ProcessCollector, start_h
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.version import package_version
 from edge.numbers import CODES, RELAY, ROUTES, RPCS, SECONDS, STATUSES, TIMED, Rows, Sums
 
 _NAMESPACE: Final = "tenantrooms_edge"
@@ -46,14 +46,6 @@ def show_metrics(rows: Rows, address: HostPort) -> int:
     """
     server, _ = start_http_server(address.port, addr=address.host, registry=registry_of(rows))
     return server.server_port
-
-
-def package_version() -> str:
-    """The version that runs, or `unknown`."""
-    try:
-        return version("tenantrooms")
-    except PackageNotFoundError:  # run from a clone that is not installed
-        return "unknown"
 
 
 class _Numbers(Collector):

@@ -12,10 +12,10 @@ from typing import Final
 from common import memory
 from common.logs import configure_logs
 from common.quick_log import quick_writer
+from common.version import package_version
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.leaving import Leave, Stopping
-from edge.metrics import package_version
 from edge.numbers import Rows
 from edge.readiness import Readiness
 from edge.relay.client import open_relay

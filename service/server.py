@@ -18,6 +18,7 @@ from common import memory
 from common.quick_log import quick_writer
 from common.rates import open_rates
 from common.request_ids import RequestIds
+from common.version import package_version
 from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
@@ -36,7 +37,7 @@ from service.livekit import LiveKit
 from service.livekit_retry import RetryingTransport
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
-from service.metrics import Metrics, package_version
+from service.metrics import Metrics
 from service.metrics_listener import open_metrics_listener
 from service.overload import OverloadGuard
 from service.ownership import owner_of
