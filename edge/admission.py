@@ -18,7 +18,7 @@ from edge import errors
 from edge.client_address import ClientAddresses
 from edge.credentials import Credential, Kind
 from edge.errors import Answer
-from edge.limit_settings import CallLimits
+from edge.settings.limits import CallLimits
 
 
 class Limit(Enum):

@@ -7,26 +7,17 @@ Before it: `__main__`, at start. After it: `numbers`.
 
 from collections.abc import Iterator
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.addresses import HostPort
 from common.version import package_version
 from edge.numbers import CODES, RELAY, ROUTES, RPCS, SECONDS, STATUSES, TIMED, Rows, Sums
 
 _NAMESPACE: Final = "tenantrooms_edge"
-
-
-class HostPort(NamedTuple):
-    """An address to listen on; the host without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def registry_of(rows: Rows) -> CollectorRegistry:

@@ -3,7 +3,8 @@
 import sys
 
 from common.logs import LogLevel, configure_logs
-from service.settings import SettingsError, files_in, load, process_environment, quiet_grpc
+from common.settings import SettingsError, quiet_grpc
+from service.settings import files_in, load, process_environment
 from service.start_errors import CannotStart
 from service.watched_files import WatchedFiles
 

@@ -18,6 +18,7 @@ from common import memory
 from common.quick_log import quick_writer
 from common.rates import open_rates
 from common.request_ids import RequestIds
+from common.settings import SettingsError
 from common.version import package_version
 from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
@@ -48,7 +49,7 @@ from service.relay.servicer import Relay
 from service.reloading import Generations, Reloader
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer, room_summary
-from service.settings import Settings, SettingsError, load
+from service.settings import Settings, load
 from service.tenant_limits import TenantLimits
 from service.upstream_http import Trust, trusting
 from service.upstream_watch import UpstreamWatch, WatchedDirectory, WatchedSource

@@ -116,7 +116,11 @@ def environment_readers(module: Path) -> Iterator[str]:
                 yield from (alias.name for alias in names if "env" in alias.name)
 
 
-SETTINGS = {"service": "service/settings/__init__.py", "edge": "edge/settings.py"}
+SETTINGS = {
+    "service": "service/settings/__init__.py",
+    "edge": "edge/settings/__init__.py",
+    "common": "common/settings.py",
+}
 
 
 @pytest.mark.parametrize("module", [*SERVICE, *EDGE, *COMMON, *CLIENT], ids=named)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.settings import SettingsError
 from service.auth.api_secrets import ApiSecret
 from service.consistency import Consistency
-from service.settings import SECRETS, Settings, SettingsError, files_in, load, process_environment
+from service.settings import SECRETS, Settings, files_in, load, process_environment
 
 CANARY = "canary-5ecret"
 NAMES = {str(field.alias) for field in Settings.model_fields.values()}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import SettingsError, files_in, load
+from common.settings import SettingsError
+from service.settings import files_in, load
 from tests.support.certificate_authority import DAY, Authority
 
 CERT, KEY, CLIENT_CA = (f"TENANTROOMS_GRPC_TLS_{name}_FILE" for name in ("CERT", "KEY", "CLIENT_CA"))
