@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from service.certificates import CLOCKS_MAY_DIFFER, read_certificates, read_tls_key
+from common.pem import CLOCKS_MAY_DIFFER
+from service.certificates import read_certificates, read_tls_key
 from tests.support.auth_service import pem as pem_of
 from tests.support.certificate_authority import DAY, Authority
 
@@ -49,7 +50,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 def test_what_is_not_wholly_certificates_is_refused(
     authority: Authority, written: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(ValueError, match=r"^names a file (that does not hold|whose last) certificate"):
+    with pytest.raises(ValueError, match=r"^names a file that (holds no|ends in a) certificate"):
         read_certificates(written(authority.pem))
 
 
@@ -78,7 +79,7 @@ def encrypted(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 @pytest.mark.parametrize("text", [b"", b"no key", encrypted(KEYS["P-256"][0]), pem_of(KEYS["P-256"][0])[:90]])
 def test_what_is_not_a_plain_key_is_refused_without_a_word_of_it(text: bytes) -> None:
-    with pytest.raises(ValueError, match="does not hold an unencrypted private key") as refusal:
+    with pytest.raises(ValueError, match="holds no unencrypted private key") as refusal:
         read_tls_key(text)
     assert refusal.value.__cause__ is None
     assert refusal.value.__suppress_context__

@@ -186,7 +186,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "an auth service's CA that is none": (
         {"TENANTROOMS_AUTH_SERVICE_CA_FILE": __file__},
-        "TENANTROOMS_AUTH_SERVICE_CA_FILE names a file that does not hold certificates in PEM form",
+        "TENANTROOMS_AUTH_SERVICE_CA_FILE names a file that holds no certificates in PEM form",
     ),
     "a signing key that is not there": (
         {"AUTH_SERVICE_URL": "https://auth.example", "AUTH_SIGNING_KEY_PATH": f"/{CANARY}"},

@@ -123,7 +123,7 @@ def test_a_file_that_is_absent_or_holds_something_else_is_told_without_its_conte
     for content in ("", "canary-5ecret", other, other[:100]):
         broken.write_text(content)
         (problem,) = problems_of({**tls, name: str(broken)})
-        assert problem.startswith(f"{name} names a file that does not hold ")
+        assert problem.startswith(f"{name} names a file that holds no ")
         assert "canary" not in problem
         assert not any(line in problem for line in other.splitlines())
 
