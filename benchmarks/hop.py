@@ -24,6 +24,7 @@ import grpc
 import uvloop
 from livekit.protocol.models import Room
 
+from common.request_ids import RequestIds
 from edge.relay.client import open_relay
 from edge.rooms import Metadata, RoomsClient
 from service.auth.api_secrets import ApiSecret, ApiSecrets
@@ -39,7 +40,6 @@ from service.ownership import owner_of
 from service.participants import Participants
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
-from service.request_id import RequestIds
 from service.room_index import ListedRoom
 from service.rooms import Rooms
 from service.servicer import Servicer, room_summary

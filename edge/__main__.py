@@ -3,7 +3,6 @@
 Before it: nothing. After it: `worker`, in each of granian's worker processes.
 """
 
-import ipaddress
 import math
 import multiprocessing
 import socket
@@ -17,13 +16,16 @@ import structlog
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
+from common.addresses import is_local, is_loopback
+from common.logs import LogLevel, configure_logs
+from common.settings import SettingsError, quiet_grpc
 from edge.connections import make_room
 from edge.leaving import Stopping
 from edge.listener import LastingServer, TlsServer
-from edge.logs import GRANIAN_LOGGING, LogLevel, configure_logs, granian_level
+from edge.logs import GRANIAN_LOGGING, granian_level
 from edge.metrics import show_metrics
 from edge.numbers import Rows
-from edge.settings import EdgeSettings, SettingsError, from_environment, is_local, quiet_grpc
+from edge.settings import EdgeSettings, from_environment
 from edge.stopping import hold_signals, on_signals
 from edge.tls_files import (
     ServiceTls,
@@ -171,7 +173,7 @@ def _announce(settings: EdgeSettings, address: str, metrics_port: int | None) ->
         service_tls=settings.grpc_tls,
         metrics_port=metrics_port,
     )
-    if not settings.listener_files and not ipaddress.ip_address(address).is_loopback:
+    if not settings.listener_files and not is_loopback(address):
         _log.warning(
             "plain_text_listener",
             problem="callers' credentials cross the network unencrypted, unless a TLS proxy is in front",

@@ -5,20 +5,21 @@ counted: `/` and the documentation are always answered.
 """
 
 import secrets
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from enum import Enum
 from hashlib import blake2b
 from typing import Final
 
 from litestar.types import HTTPScope
 
+from common.fair_share import FairShare
+from common.rates import Rates
 from edge import errors
 from edge.client_address import ClientAddresses
 from edge.credentials import Credential, Kind
 from edge.errors import Answer
 from edge.known_refusals import KnownRefusals
-from edge.limit_settings import CallLimits
-from edge.rates import AddressRates
+from edge.settings.limits import CallLimits
 from edge.watch import Seen
 
 
@@ -33,37 +34,6 @@ class Limit(Enum):
     """The rate of one client address for requests without a credential."""
     TENANT_RATE = "tenant_rate"
     """The rate of a tenant, as the service has just said of another call with the same credential."""
-
-
-class _Share:
-    """Counts calls by their caller: each may have as many as are left free.
-
-    So one alone has half of all, two have a third each, and there is always one more for somebody else.
-    """
-
-    __slots__ = ("_held", "_most", "_most_each", "_total")
-
-    def __init__(self, most: int, most_each: int | None) -> None:
-        self._most = most
-        self._most_each = most if most_each is None else most_each
-        self._total = 0
-        self._held: dict[Hashable, int] = {}
-
-    def enter(self, who: Hashable) -> bool:
-        held = self._held.get(who, 0)
-        if held >= self._most - self._total or held >= self._most_each:
-            return False
-        self._held[who] = held + 1
-        self._total += 1
-        return True
-
-    def leave(self, who: Hashable) -> None:
-        held = self._held[who] - 1
-        if held:
-            self._held[who] = held
-        else:
-            del self._held[who]
-        self._total -= 1
 
 
 class Place:
@@ -98,10 +68,10 @@ class Admission:
         addresses: ClientAddresses,
         refused: Callable[[Limit], None] = lambda _: None,
     ) -> None:
-        self._by_address = _Share(limits.calls, limits.calls_per_address)
-        self._by_credential = _Share(limits.calls, limits.calls_per_credential)
+        self._by_address: FairShare[str] = FairShare(limits.calls, limits.calls_per_address)
+        self._by_credential: FairShare[bytes] = FairShare(limits.calls, limits.calls_per_credential)
         self._addresses = addresses
-        self.rates: AddressRates | None = None
+        self.rates: Rates | None = None
         self._refused = refused
         self._known = KnownRefusals()
         self._key: Final = secrets.token_bytes(16)

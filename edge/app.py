@@ -10,6 +10,8 @@ from typing import Any
 from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from common.rates import open_rates
+from common.request_ids import RequestIds
 from edge import errors
 from edge.admission import Admission, Limit
 from edge.asgi import Edge
@@ -19,8 +21,6 @@ from edge.cors import Cors
 from edge.docs import ASSETS, assets_router, docs_config
 from edge.errors import Answer
 from edge.logs import log_unexpected
-from edge.rates import open_rates
-from edge.request_ids import RequestIds
 from edge.rooms import Rooms, RoomsClient
 from edge.routes import READY_STATE, ROOMS_STATE, home, list_rooms, live, room_details
 from edge.routes import ready as ready_route
@@ -57,7 +57,8 @@ def create_app(
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with open_client() as client, AsyncExitStack() as stack:
             if settings.anonymous_rates:
-                rates = open_rates(settings.anonymous_rates, settings.rate_store)
+                setting = "TENANTROOMS_EDGE_RATE_STORE_URL"
+                rates = open_rates(settings.anonymous_rates, settings.rate_store, setting)
                 admission.rates = await stack.enter_async_context(rates)
             app.state[ROOMS_STATE] = Rooms(
                 client,

@@ -12,6 +12,7 @@ from typing import Final, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from common.request_ids import RequestIds
 from edge import errors
 from edge.admission import Admission
 from edge.call import Call, state_with
@@ -22,7 +23,6 @@ from edge.exchange import CallerGoneError, Exchange
 from edge.fields import Fields
 from edge.logs import log_unexpected
 from edge.paths import PathNotUtf8Error, Target, find_target
-from edge.request_ids import RequestIds
 from edge.settings import Limits
 from edge.watch import GONE, RequestWatch, Seen
 
@@ -75,7 +75,7 @@ class Edge:
 
     async def _answer_request(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         fields = Fields(scope["headers"])
-        request_id = self._request_ids.choose(fields[b"x-request-id"])
+        request_id = self._request_ids.choose([id_.decode("latin-1") for id_ in fields[b"x-request-id"]])
         exchange = Exchange(
             receive,
             send,

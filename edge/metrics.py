@@ -6,27 +6,18 @@ Before it: `__main__`, at start. After it: `numbers`.
 """
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.addresses import HostPort
+from common.version import package_version
 from edge.numbers import CODES, LIMITS, RELAY, ROUTES, RPCS, SECONDS, STATUSES, TIMED, Rows, Sums
 
 _NAMESPACE: Final = "tenantrooms_edge"
-
-
-class HostPort(NamedTuple):
-    """An address to listen on; the host without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def registry_of(rows: Rows) -> CollectorRegistry:
@@ -46,14 +37,6 @@ def show_metrics(rows: Rows, address: HostPort) -> int:
     """
     server, _ = start_http_server(address.port, addr=address.host, registry=registry_of(rows))
     return server.server_port
-
-
-def package_version() -> str:
-    """The version that runs, or `unknown`."""
-    try:
-        return version("tenantrooms")
-    except PackageNotFoundError:  # run from a clone that is not installed
-        return "unknown"
 
 
 class _Numbers(Collector):

@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from common.pem import (
+    UnusablePemError,
+    certificates_in,
+    certificates_pem,
+    key_in,
+    key_pem,
+    life_problems,
 )
 
 LOOK_SECONDS: Final = 0.5
 """How long to wait between two looks at watched files."""
-
-_CLOCKS_MAY_DIFFER: Final = dt.timedelta(minutes=5)
 
 # Where distributions keep all authorities in one file; OpenSSL's own default is often a folder.
 _SYSTEM_AUTHORITIES: Final = (
@@ -80,11 +82,11 @@ def load_pair(contents: Contents) -> Pair:
     Raises:
         UnusableFilesError: what is there is no pair, or not one that everybody can speak TLS with today.
     """
-    certificates_pem, key_pem = contents
-    certificates = load_certificates(certificates_pem)
-    key = load_key(key_pem)
+    certificate_file, key_file = contents
+    certificates = load_certificates(certificate_file)
+    key = load_key(key_file)
     # In one form each, as not every TLS library reads all of them, and without what else is in the files.
-    pair = Pair(_pem(certificates), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    pair = Pair(certificates_pem(certificates), key_pem(key))
     with PairInMemory(pair) as file:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file.path)
@@ -103,10 +105,8 @@ def load_certificates(pem: bytes | None) -> list[x509.Certificate]:
     first, now = certificates[0], dt.datetime.now(dt.UTC)
     if first.version is not x509.Version.v3:
         raise UnusableFilesError("the certificate is not one of X.509 version 3")
-    if first.not_valid_after_utc < now:
-        raise UnusableFilesError(f"the certificate ended on {first.not_valid_after_utc:%Y-%m-%d}")
-    if first.not_valid_before_utc > now + _CLOCKS_MAY_DIFFER:
-        raise UnusableFilesError(f"the certificate begins on {first.not_valid_before_utc:%Y-%m-%d}")
+    for problem in life_problems(first.not_valid_before_utc, first.not_valid_after_utc, now):
+        raise UnusableFilesError(f"the certificate {problem}")
     return certificates
 
 
@@ -116,26 +116,19 @@ def load_authorities(pem: bytes | None) -> bytes:
     Raises:
         UnusableFilesError: there are none.
     """
-    return _pem(_certificates(pem))
-
-
-def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    return certificates_pem(_certificates(pem))
 
 
 def _certificates(pem: bytes | None) -> list[x509.Certificate]:
     if pem is None:
         raise UnusableFilesError("the file with certificates cannot be read")
     try:
-        certificates = x509.load_pem_x509_certificates(pem)
-    except Exception:  # noqa: BLE001 - its errors have no base of their own, and may quote the file
-        raise UnusableFilesError("the file holds no certificates in PEM form") from None
-    if len(certificates) != pem.count(b"-----BEGIN CERTIFICATE-----"):  # the parser drops a last half one
-        raise UnusableFilesError("the last certificate in the file is cut short")
-    return certificates
+        return certificates_in(pem)
+    except UnusablePemError as error:
+        raise UnusableFilesError(f"the file {error}") from None
 
 
-def load_key(pem: bytes | None) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+def load_key(pem: bytes | None) -> RSAPrivateKey | EllipticCurvePrivateKey:
     """A private key of a kind that everybody can speak TLS with.
 
     Raises:
@@ -144,16 +137,9 @@ def load_key(pem: bytes | None) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKe
     if pem is None:
         raise UnusableFilesError("the key file cannot be read")
     try:
-        key = load_pem_private_key(pem, None)
-    except Exception:  # noqa: BLE001 - as above
-        raise UnusableFilesError("the file holds no unencrypted private key in PEM form") from None
-    match key:
-        case rsa.RSAPrivateKey() if key.key_size >= 2048:
-            return key
-        case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1() | ec.SECP384R1()):
-            return key
-        case _:
-            raise UnusableFilesError("the key is neither RSA of at least 2,048 bits nor P-256 or P-384")
+        return key_in(pem)
+    except UnusablePemError as error:
+        raise UnusableFilesError(f"the file {error}") from None
 
 
 def load_service_tls(contents: Contents) -> ServiceTls:

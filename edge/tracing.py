@@ -1,27 +1,21 @@
 """Owns the edge's traces: a span for each request, sent by OTLP over HTTP, and the context for the service.
 
-Used only where an endpoint is set; no other module imports OpenTelemetry, which is an optional extra. A span
-says the route, the status and the request id: no path, no query, no header and no room's name.
+Used only where an endpoint is set, as OpenTelemetry is an optional extra. A span says
+the route, the status and the request id: no path, no query, no header and no room's name.
 
 A caller's `traceparent` names the trace, but does not decide whether it is kept: anybody could have all
 kept. Before it: `watch`. After it: the collector, and the service, which heeds what was decided here.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import SpanKind, Status, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-_w3c: Final = TraceContextTextMapPropagator()
+from common.tracing import open_tracer, trace_named_by, traceparent_of
 
 
 class RequestSpan:
@@ -33,9 +27,7 @@ class RequestSpan:
     @property
     def traceparent(self) -> str:
         """For the service."""
-        carrier: dict[str, str] = {}
-        _w3c.inject(carrier, trace.set_span_in_context(self._span))
-        return carrier["traceparent"]
+        return traceparent_of(self._span)
 
     def end(self, route: str, status: int, reason: str | None) -> None:
         """The request has ended."""
@@ -62,10 +54,9 @@ class Tracing:
     def begin(self, request_id: str, headers: Iterable[tuple[bytes, bytes]]) -> RequestSpan:
         """The span of a request, in the trace that its one `traceparent` names, else in a new one."""
         sent = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
-        carrier = {"traceparent": sent[0]} if len(sent) == 1 else {}
         attributes = {"tenantrooms.request_id": request_id}
         return RequestSpan(
-            self._tracer.start_span("request", _w3c.extract(carrier), SpanKind.SERVER, attributes)
+            self._tracer.start_span("request", trace_named_by(sent), SpanKind.SERVER, attributes)
         )
 
 
@@ -81,14 +72,6 @@ async def open_tracing(
         version: of the edge.
         exporter: sends them, in place of OTLP.
     """
-    provider = TracerProvider(
-        TraceIdRatioBased(ratio),
-        Resource.create({SERVICE_NAME: "tenantrooms-edge", SERVICE_VERSION: version}),
-        shutdown_on_exit=False,
-    )
-    provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint)))
-    try:
-        yield Tracing(provider.get_tracer("tenantrooms.edge", version))
-    finally:
-        # In a thread: who takes the spans may be slow.
-        await asyncio.to_thread(provider.shutdown)
+    sampler = TraceIdRatioBased(ratio)
+    async with open_tracer("edge", version, sampler, endpoint, exporter) as tracer:
+        yield Tracing(tracer)

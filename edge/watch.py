@@ -1,23 +1,18 @@
 """Owns what is told of each request once it has ended: one record in the log, the counts, and its span.
 
-Before it: `asgi`, which tells when a request comes and how it ended. After it: `numbers`, `logs`, and
-`tracing` where it is switched on.
+Before it: `asgi`, which tells when a request comes and how it ended. After it: `numbers`,
+`common.quick_log`, and `tracing` where it is switched on.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic, perf_counter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import structlog
-
+from common.floods import Floods
+from common.quick_log import WriteRecord, write_slowly
 from edge.numbers import Row, lone_row
 from edge.paths import DETAILS_PLACEHOLDER, DOCS_PATH, DOCUMENT_PATH, HOME_PATH, LIST_PATH
-
-BURST: Final = 20
-PER_SECOND: Final = 10.0
-"""So many records of requests with one status and reason are written at once, and then each second. It does
-not hold for those that went well."""
 
 GONE: Final = 499
 """Stands for the status of a request whose caller hung up."""
@@ -30,11 +25,6 @@ _ROUTES: Final = {
     DOCUMENT_PATH: "docs",
 }
 _RPCS: Final = {"rooms": "ListRooms", "room": "GetRoom"}
-
-_log = structlog.get_logger(__name__)
-
-QuickWriter = Callable[[str, dict[str, object]], None]
-"""Writes a record with this level."""
 
 
 class Span(Protocol):
@@ -102,17 +92,16 @@ class RequestWatch:
     def __init__(
         self,
         row: Row | None = None,
-        quick: QuickWriter | None = None,
+        quick: WriteRecord | None = None,
         tracing: Tracing | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._row = row or lone_row()
-        self._quick = quick or _write
+        self._quick = quick or write_slowly
         self._tracing = tracing
-        self._clock = clock
-        self._floods: dict[tuple[int, str | None], _Flood] = {}
+        self._floods = Floods(clock)
 
-    def opened(self, quick: QuickWriter | None, tracing: Tracing | None) -> None:
+    def opened(self, quick: WriteRecord | None, tracing: Tracing | None) -> None:
         """What only the running event loop can give: see the arguments of the class."""
         self._quick = quick or self._quick
         self._tracing = tracing
@@ -157,43 +146,10 @@ class RequestWatch:
             if seen.route not in _QUIET:
                 self._quick("info", record)
             return
-        kind = (status, seen.reason)
-        flood = self._floods.get(kind)
-        if flood is None:
-            flood = self._floods[kind] = _Flood(self._clock())
-        if not flood.passes(self._clock()):
-            return
-        if flood.held_back:
-            record["not_logged"] = flood.held_back
-            flood.held_back = 0
-        self._quick("warning" if status >= 500 or status == 429 else "info", record)
+        if self._floods.let_through((status, seen.reason), record):
+            self._quick("warning" if status >= 500 or status == 429 else "info", record)
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _QUIET: Final = frozenset({"home", "health"})
 """What probes ask for, again and again."""
-
-
-class _Flood:
-    """How many records of one kind may be written now."""
-
-    __slots__ = ("at", "held_back", "left")
-
-    def __init__(self, now: float) -> None:
-        self.left = float(BURST)
-        self.at = now
-        self.held_back = 0
-
-    def passes(self, now: float) -> bool:
-        self.left = min(BURST, self.left + (now - self.at) * PER_SECOND)
-        self.at = now
-        if self.left < 1:
-            self.held_back += 1
-            return False
-        self.left -= 1
-        return True
-
-
-def _write(level: str, record: dict[str, Any]) -> None:
-    rest = {key: value for key, value in record.items() if key != "event"}
-    getattr(_log, level)(record["event"], **rest)

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from edge import memory
+from common import memory
+from common.logs import configure_logs
+from common.quick_log import quick_writer
+from common.version import package_version
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.leaving import Leave, Stopping
-from edge.logs import configure_logs, quick_writer
-from edge.metrics import package_version
 from edge.numbers import Rows
 from edge.readiness import Readiness
 from edge.relay.client import open_relay

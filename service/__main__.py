@@ -2,8 +2,9 @@
 
 import sys
 
-from service.logs import LogLevel, configure_logs
-from service.settings import SettingsError, files_in, load, process_environment, quiet_grpc
+from common.logs import LogLevel, configure_logs
+from common.settings import SettingsError, quiet_grpc
+from service.settings import files_in, load, process_environment
 from service.start_errors import CannotStart
 from service.watched_files import WatchedFiles
 

@@ -1,20 +1,18 @@
 """Owns the log's record of each call: its level by how the call ended, and how many are written in a flood.
 
-Step before: `service.call_watch`. Step after: `service.logs` writes.
+Step before: `service.call_watch`. Step after: `common.quick_log` writes, `common.logs` what is a fault.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from common.floods import Floods
+from common.quick_log import WriteRecord, write_slowly
 from service.errors import DomainError
 from service.failure_record import failure_record
-
-BURST: Final = 20
-PER_SECOND: Final = 10.0
-"""So many records of failed calls with one code and reason are written at once, and then each second."""
 
 ANSWERED: Final = "rpc answered"
 """The event of a call that went well."""
@@ -27,9 +25,6 @@ _WARNINGS: Final = frozenset({"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"})
 
 _log = structlog.get_logger(__name__)
 
-QuickWriter = Callable[[str, dict[str, object]], None]
-"""Writes a record with this level."""
-
 
 class CallLog:
     """Writes a record for each call that ended.
@@ -39,10 +34,9 @@ class CallLog:
         clock: rises by 1 a second.
     """
 
-    def __init__(self, quick: QuickWriter | None = None, clock: Callable[[], float] = monotonic) -> None:
-        self._quick = quick or _write
-        self._clock = clock
-        self._floods: dict[tuple[str, str], _Flood] = {}
+    def __init__(self, quick: WriteRecord | None = None, clock: Callable[[], float] = monotonic) -> None:
+        self._quick = quick or write_slowly
+        self._floods = Floods(clock)
 
     def write(
         self, code: str, reason: str, record: dict[str, object], error: BaseException | None = None
@@ -60,14 +54,8 @@ class CallLog:
             if str(record["rpc"]).startswith(_OWN_RPCS):
                 self._quick("info", record)
             return
-        flood = self._floods.get((code, reason))
-        if flood is None:
-            flood = self._floods[code, reason] = _Flood(self._clock())
-        if not flood.passes(self._clock()):
+        if not self._floods.let_through((code, reason), record):
             return
-        if flood.held_back:
-            record["not_logged"] = flood.held_back
-            flood.held_back = 0
         if code not in _FAULTS or not reason:
             level = "warning" if code in _WARNINGS else "info"
             record["event"] = "rpc refused" if reason else "rpc ended"
@@ -75,28 +63,3 @@ class CallLog:
             return
         told = {} if error is None else failure_record(error, foreseen=isinstance(error, DomainError))
         _log.error(**{**record, "event": "rpc failed"}, **told)
-
-
-class _Flood:
-    """How many records of one kind may be written now."""
-
-    __slots__ = ("at", "held_back", "left")
-
-    def __init__(self, now: float) -> None:
-        self.left = float(BURST)
-        self.at = now
-        self.held_back = 0
-
-    def passes(self, now: float) -> bool:
-        self.left = min(BURST, self.left + (now - self.at) * PER_SECOND)
-        self.at = now
-        if self.left < 1:
-            self.held_back += 1
-            return False
-        self.left -= 1
-        return True
-
-
-def _write(level: str, record: Mapping[str, Any]) -> None:
-    rest = {key: value for key, value in record.items() if key != "event"}
-    getattr(_log, level)(record["event"], **rest)

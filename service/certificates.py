@@ -1,4 +1,4 @@
-"""Owns reading certificates and their keys in PEM form: what is usable for TLS, and from when until when.
+"""Owns the service's certificates and their keys: what is read of them, and when they can be used.
 
 Step before: `service.settings` has read the files. Step after: `service.listener` shows the pair to clients
 and checks theirs, and `service.upstream_http` checks servers.
@@ -7,26 +7,21 @@ and checks theirs, and `service.upstream_http` checks servers.
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from common.pem import (
+    CLOCKS_MAY_DIFFER,
+    UnusablePemError,
+    certificates_in,
+    certificates_pem,
+    key_in,
+    key_pem,
+    life_problems,
 )
-
-CLOCKS_MAY_DIFFER: Final = dt.timedelta(minutes=5)
-"""A certificate that begins so little ahead was just made, on a machine whose clock is ahead of ours."""
-
-_SMALLEST_RSA_BITS: Final = 2048
-_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +40,8 @@ class Certificates:
 
     def chain_problems(self, now: dt.datetime) -> Iterator[str]:
         """Why no client would accept the first of these at this moment, which is a server's own."""
-        begin, end = self.lives[0]
-        if end < now:
-            yield f"names a certificate that ended on {end:%Y-%m-%d}"
-        if begin > now + CLOCKS_MAY_DIFFER:
-            yield f"names a certificate that begins on {begin:%Y-%m-%d}"
+        for problem in life_problems(*self.lives[0], now):
+            yield f"names a certificate that {problem}"
 
     def trust_problems(self, now: dt.datetime) -> Iterator[str]:
         """Why nobody could be vouched for by these at this moment."""
@@ -91,15 +83,15 @@ def read_certificates(pem: bytes) -> Certificates:
         ValueError: there is none, or one of them cannot be read.
     """
     try:
-        parsed = tuple(x509.load_pem_x509_certificates(pem))
-        public = _written(parsed[0].public_key())
+        certificates = certificates_in(pem)
+        public = _written(certificates[0].public_key())
+    except UnusablePemError as error:
+        raise ValueError(f"names a file that {error}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):  # their texts may quote the file
-        raise ValueError("names a file that does not hold certificates in PEM form") from None
-    if len(parsed) != pem.count(_BEGIN):  # one that is cut off at the end is left out without a word
-        raise ValueError("names a file whose last certificate is cut short")
+        raise ValueError("names a file with a certificate whose key cannot be read") from None
     return Certificates(
-        b"".join(each.public_bytes(Encoding.PEM) for each in parsed),
-        tuple((each.not_valid_before_utc, each.not_valid_after_utc) for each in parsed),
+        certificates_pem(certificates),
+        tuple((each.not_valid_before_utc, each.not_valid_after_utc) for each in certificates),
         public,
     )
 
@@ -111,26 +103,12 @@ def read_tls_key(pem: bytes) -> TlsKey:
         ValueError: it is not one that all gRPC clients accept, in plain PEM form.
     """
     try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # their texts may quote the file
-        raise ValueError("names a file that does not hold an unencrypted private key in PEM form") from None
-    if not _is_usable(key):
-        raise ValueError("names a key that is neither RSA of at least 2,048 bits nor EC on P-256 or P-384")
-    return TlsKey(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), _written(key.public_key())
-    )
+        key = key_in(pem)
+    except UnusablePemError as error:
+        raise ValueError(f"names a file that {error}") from None
+    return TlsKey(key_pem(key), _written(key.public_key()))
 
 
 def _written(key: PublicKeyTypes) -> bytes:
     """A public key in one form for all that are the same."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _is_usable(key: object) -> bool:
-    match key:
-        case RSAPrivateKey():
-            return key.key_size >= _SMALLEST_RSA_BITS
-        case EllipticCurvePrivateKey():
-            return isinstance(key.curve, SECP256R1 | SECP384R1)
-        case _:
-            return False

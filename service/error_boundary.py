@@ -19,9 +19,11 @@ from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 from grpc_status import rpc_status
 
+from common.request_ids import RequestIds
 from service import errors
 from service.call_watch import CallWatch
-from service.request_id import REQUEST_ID, REQUEST_ID_KEY, RequestIds
+from service.metadata import values_of
+from service.request_id import REQUEST_ID, REQUEST_ID_KEY
 from service.rpc_types import Behaviour, Context, Continuation, Handler, StreamBehaviour
 from service.wrapped_handlers import WrappedHandlers
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
@@ -86,7 +88,7 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
         """Gives the guarded rpc, or one that refuses when an inner interceptor already did."""
         method = handler_call_details.method
         metadata = handler_call_details.invocation_metadata
-        REQUEST_ID.set(self._request_ids.of(metadata))
+        REQUEST_ID.set(self._request_ids.choose(values_of(metadata, REQUEST_ID_KEY)))
         self._watch.begins(method, metadata)
         try:
             handler = await continuation(handler_call_details)

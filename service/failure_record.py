@@ -2,14 +2,14 @@
 
 The text of an exception that nobody foresaw may hold anything that was sent or configured.
 
-Step before: `service.error_boundary` has a failure. Step after: `service.logs` writes it.
+Step before: `service.error_boundary` has a failure. Step after: `common.logs` writes it.
 """
 
 from collections.abc import Iterator
-from traceback import extract_tb
 from typing import Any, Final
 
-_FRAMES_SHOWN: Final = 8
+from common.logs import kind_and_place
+
 _ERRORS_SHOWN: Final = 4
 
 
@@ -26,7 +26,7 @@ def failure_record(error: BaseException, *, foreseen: bool) -> dict[str, Any]:
     """
     if foreseen:
         return {"detail": str(error)}
-    record, *causes = map(_kind_and_place, _chain(error))
+    record, *causes = map(kind_and_place, _chain(error))
     return {**record, "after": causes} if causes else record
 
 
@@ -38,11 +38,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             return
         yield shown
         shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
-
-
-def _kind_and_place(error: BaseException) -> dict[str, Any]:
-    frames = extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
-    return {
-        "error": type(error).__qualname__,
-        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    }

@@ -10,11 +10,11 @@ Each label has few values, there from the start, so that a rate can be told from
 
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, PlatformCollector, ProcessCollector
 
+from common.version import package_version
 from service.ownership import Ownerless
 from service.places import Limit
 
@@ -144,11 +144,3 @@ def _gauge(registry: CollectorRegistry, name: str, meaning: str, *labels: str) -
 def _time(registry: CollectorRegistry, name: str, event: str) -> Gauge:
     meaning = f"When {event}, in Unix seconds; 0 is never."
     return _gauge(registry, f"{name}_timestamp_seconds", meaning)
-
-
-def package_version() -> str:
-    """The version that runs, or `unknown`."""
-    try:
-        return version("tenantrooms")
-    except PackageNotFoundError:  # run from a clone that is not installed
-        return "unknown"

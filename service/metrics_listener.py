@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from common.addresses import HostPort
 from service.health_pages import KnownHealth, with_health_pages
-from service.host_port import HostPort
 from service.start_errors import AddressInUse
 
 if TYPE_CHECKING:

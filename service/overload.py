@@ -10,10 +10,11 @@ from typing import Any, Final, cast
 
 import grpc
 
+from common.fair_share import FairShare
 from service.authentication import POLICIES, Access
 from service.errors import Overloaded
 from service.metadata import Metadata, values_of
-from service.places import FairShare, Limit
+from service.places import Limit
 from service.rpc_types import Behaviour, Context, Continuation, Handler
 from service.wrapped_handlers import WrappedHandlers
 

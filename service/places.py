@@ -1,6 +1,6 @@
-"""Owns how places are shared among those who want them: pure counting, without a task or a lock.
+"""Owns how places are waited for, and what a call that is refused is over.
 
-Step before: `service.overload` and `service.tenant_limits` say who wants a place. There is no step after.
+Step before: `service.tenant_limits` says who wants a place. Step after: `common.fair_share` counts.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from enum import Enum
 from typing import Final, Generic, TypeVar
+
+from common.fair_share import FairShare
 
 MOST_WAIT_SECONDS: Final = 1.0
 """How long a call waits for its turn; who still has none then is refused."""
@@ -33,51 +35,6 @@ class Limit(Enum):
     """The rate of one tenant."""
     UNSENT_ANSWERS = "unsent_answers"
     """What one caller leaves unread of the answers to its unary calls."""
-
-
-class FairShare(Generic[Who]):
-    """Counts who holds how many of some places.
-
-    Each may hold as many as are left free, so one alone holds half of them, two a third each, and so on: who
-    takes all that can be had leaves a place for everybody else.
-
-    Args:
-        most: how many places there are.
-        most_each: what one may hold even when more are free; None is no such limit.
-
-    Attributes:
-        most_each: the same; may be changed.
-    """
-
-    __slots__ = ("_held", "_most", "_total", "most_each")
-
-    def __init__(self, most: int, most_each: int | None = None) -> None:
-        self._most = most
-        self.most_each = most if most_each is None else most_each
-        self._total = 0
-        self._held: dict[Who, int] = {}
-
-    def __len__(self) -> int:
-        """How many places are held."""
-        return self._total
-
-    def enter(self, who: Who) -> bool:
-        """Takes a place, which `leave` gives back; False where there is none for this one."""
-        held = self._held.get(who, 0)
-        if held >= self._most - self._total or held >= self.most_each:
-            return False
-        self._held[who] = held + 1
-        self._total += 1
-        return True
-
-    def leave(self, who: Who) -> None:
-        """Gives back one place."""
-        held = self._held[who] - 1
-        if held:
-            self._held[who] = held
-        else:
-            del self._held[who]
-        self._total -= 1
 
 
 class FairQueue(Generic[Who]):

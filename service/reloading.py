@@ -11,8 +11,9 @@ from typing import Self, TypeVar
 
 import structlog
 
+from common.settings import SettingsError
 from service.file_reads import HANGS_AFTER_SECONDS, read_aside
-from service.settings import Settings, SettingsError
+from service.settings import Settings
 
 _log = structlog.get_logger(__name__)
 

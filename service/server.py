@@ -14,7 +14,12 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service import memory
+from common import memory
+from common.quick_log import quick_writer
+from common.rates import open_rates
+from common.request_ids import RequestIds
+from common.settings import SettingsError
+from common.version import package_version
 from service.audit import AuditInterceptor
 from service.audit_log import open_audit_log
 from service.auth.authenticator import Authenticator
@@ -33,21 +38,18 @@ from service.livekit import LiveKit
 from service.livekit_retry import RetryingTransport
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
-from service.logs import quick_writer
-from service.metrics import Metrics, package_version
+from service.metrics import Metrics
 from service.metrics_listener import open_metrics_listener
 from service.overload import OverloadGuard
 from service.ownership import owner_of
 from service.places import MOST_WAIT_SECONDS
-from service.rates import open_rates
 from service.readiness import Readiness
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
 from service.reloading import Generations, Reloader
-from service.request_id import RequestIds
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer, room_summary
-from service.settings import Settings, SettingsError, load
+from service.settings import Settings, load
 from service.tenant_limits import TenantLimits
 from service.upstream_http import Trust, trusting
 from service.upstream_watch import UpstreamWatch, WatchedDirectory, WatchedSource
@@ -201,7 +203,9 @@ async def _serving(
         _open_livekit(settings, tokens, trust) as livekit,
         _open_directory(settings, livekit, metrics, upstream) as directory,
         open_lasting(settings, metrics.key_set_fetched) as lasting,
-        open_rates(settings.tenant_rates, settings.rate_store, metrics.rate_store_asked) as rates,
+        open_rates(
+            settings.tenant_rates, settings.rate_store, "TENANTROOMS_RATE_STORE_URL", metrics.rate_store_asked
+        ) as rates,
         Generations() as generations,
     ):
 

@@ -10,11 +10,12 @@ from typing import Any, Protocol, cast
 
 import grpc
 
+from common.fair_share import FairShare
 from service.answer_space import SPACE
 from service.auth.principal import Anonymous, Operator, Tenant, TenantId
 from service.authentication import POLICIES, PRINCIPAL, Access, is_known_by_token_alone
 from service.errors import Overloaded, RateLimited
-from service.places import FairQueue, FairShare, Limit
+from service.places import FairQueue, Limit
 from service.rpc_types import Behaviour, Context, Continuation, Handler
 from service.unsent_answers import UnsentAnswers
 from service.wrapped_handlers import WrappedHandlers
@@ -23,9 +24,9 @@ _Caller = TenantId | Operator | Anonymous
 
 
 class Rates(Protocol):
-    """How many calls a tenant may make in a time: `service.rates`."""
+    """How many calls a tenant may make in a time: `common.rates`."""
 
-    async def take(self, tenant_id: str) -> int | None:
+    async def take(self, tenant_id: str, /) -> int | None:
         """Counts a call of this tenant. Seconds to wait if it is one too many, which then does not count."""
         ...
 

@@ -1,25 +1,21 @@
 """Owns traces: a span for each call, and one for each question to LiveKit, sent by OTLP over HTTP.
 
-Used only where an endpoint is set; no other module imports OpenTelemetry, which is an optional extra. A span
-says which rpc or question it was, how it ended and its request id: no credential, no tenant, no room's name.
+Used only where an endpoint is set, as OpenTelemetry is an optional extra. A span says which rpc or question
+it was, how it ended and its request id: no credential, no tenant, no room's name.
 
 Step before: `service.call_watch` and `service.upstream_watch`. Step after: the collector.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, cast
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from common.tracing import open_tracer, trace_named_by, traceparent_of
 from service.flights import ABOARD
 from service.metadata import Metadata, values_of
 
@@ -28,7 +24,6 @@ MOST_LINKS: Final = 32
 
 _FAULTS: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
 _NO_FAILURES: Final = frozenset({"ok", "not_found", "rejected", "cancelled"})
-_w3c: Final = TraceContextTextMapPropagator()
 
 
 class CallSpan:
@@ -57,9 +52,7 @@ class QuestionSpan:
     @property
     def traceparent(self) -> str:
         """For who is asked."""
-        carrier: dict[str, str] = {}
-        _w3c.inject(carrier, trace.set_span_in_context(self._span))
-        return carrier["traceparent"]
+        return traceparent_of(self._span)
 
     def end(self, outcome: str) -> None:
         """The question has been answered, or not."""
@@ -83,11 +76,9 @@ class Tracing:
     def begin(self, method: str, request_id: str, metadata: Metadata) -> CallSpan:
         """The span of a call, in the trace that its `traceparent` names; what is asked for it is too."""
         name = method.removeprefix("/")
-        sent = values_of(metadata, "traceparent")
-        carrier = {"traceparent": str(sent[0])} if len(sent) == 1 else {}
         span = self._tracer.start_span(
             name,
-            _w3c.extract(carrier),
+            trace_named_by(values_of(metadata, "traceparent")),
             SpanKind.SERVER,
             {"rpc.system.name": "grpc", "rpc.method": name, "tenantrooms.request_id": request_id},
         )
@@ -120,14 +111,6 @@ async def open_tracing(
         version: of the service.
         exporter: sends them, in place of OTLP.
     """
-    provider = TracerProvider(
-        ParentBased(TraceIdRatioBased(ratio)),
-        Resource.create({SERVICE_NAME: "tenantrooms-service", SERVICE_VERSION: version}),
-        shutdown_on_exit=False,
-    )
-    provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint)))
-    try:
-        yield Tracing(provider.get_tracer("tenantrooms.service", version))
-    finally:
-        # In a thread: who takes the spans may be slow.
-        await asyncio.to_thread(provider.shutdown)
+    sampler = ParentBased(TraceIdRatioBased(ratio))
+    async with open_tracer("service", version, sampler, endpoint, exporter) as tracer:
+        yield Tracing(tracer)

@@ -1,6 +1,7 @@
 """What may import what, and who may read the environment: read from the source of every module."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SERVICE = sorted((ROOT / "service").rglob("*.py"))
 EDGE = sorted((ROOT / "edge").rglob("*.py"))
+COMMON = sorted((ROOT / "common").rglob("*.py"))
 CLIENT = sorted((ROOT / "client").rglob("*.py"))
 
 
@@ -36,6 +38,7 @@ def packages(module: Path) -> set[str]:
 def test_the_modules_are_found() -> None:
     assert len(SERVICE) > 15
     assert len(EDGE) > 5
+    assert len(COMMON) > 1
     assert len(CLIENT) > 3
 
 
@@ -53,7 +56,17 @@ def test_the_edge_knows_neither_service_nor_livekit(module: Path) -> None:
 
 @pytest.mark.parametrize("module", CLIENT, ids=named)
 def test_the_client_knows_neither_service_nor_edge(module: Path) -> None:
-    assert packages(module).isdisjoint({"service", "edge", "livekit", "tests", "tools"})
+    assert packages(module).isdisjoint({"service", "edge", "common", "livekit", "tests", "tools"})
+
+
+# What only one of the processes has, or what it has only in some of its processes.
+OF_ONE_PROCESS = {"litestar", "granian", "grpc", "aiohttp", "livekit", "tenantrooms", "tenantrooms_client"}
+
+
+@pytest.mark.parametrize("module", COMMON, ids=named)
+def test_what_both_processes_do_alike_knows_neither_of_them_and_no_tenant(module: Path) -> None:
+    assert packages(module).isdisjoint({"service", "edge", "tests", "tools"} | OF_ONE_PROCESS)
+    assert not re.search(r"(?i)tenant(?!_?rooms)", module.read_text("utf-8"))
 
 
 TRANSPORTS = {"grpc", "grpc_status", "grpc_health", "grpc_reflection", "aiohttp", "http", "httpx", "urllib"}
@@ -103,10 +116,14 @@ def environment_readers(module: Path) -> Iterator[str]:
                 yield from (alias.name for alias in names if "env" in alias.name)
 
 
-SETTINGS = {"service": "service/settings/__init__.py", "edge": "edge/settings.py"}
+SETTINGS = {
+    "service": "service/settings/__init__.py",
+    "edge": "edge/settings/__init__.py",
+    "common": "common/settings.py",
+}
 
 
-@pytest.mark.parametrize("module", [*SERVICE, *EDGE, *CLIENT], ids=named)
+@pytest.mark.parametrize("module", [*SERVICE, *EDGE, *COMMON, *CLIENT], ids=named)
 def test_only_settings_modules_read_the_environment(module: Path) -> None:
     readers = list(environment_readers(module))
     assert bool(readers) == (module.relative_to(ROOT).as_posix() in SETTINGS.values())

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from common.settings import SettingsError
 from edge.settings import EdgeSettings
-from edge.settings import SettingsError as EdgeSettingsError
-from service.settings import SettingsError, load
+from service.settings import load
 from tools.ports import free_tcp_port, is_taken
 from tools.stack import ROOT
 
@@ -91,7 +91,7 @@ class DemoSettings:
             problems.append(f"LIVEKIT_URL is set: set {LIVEKIT_KEY} and {LIVEKIT_SECRET} of that server too")
         try:
             EdgeSettings.from_env({**settings, "HOST": host})
-        except EdgeSettingsError as error:
+        except SettingsError as error:
             problems += error.problems
         if problems:
             raise DemoSettingsError(problems)

@@ -14,6 +14,7 @@ from typing import Final
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from common.settings import SettingsError
 from service.settings.api_secrets import ApiSecretSettings, api_secret_contradictions
 from service.settings.auth_service import AuthServiceSettings, auth_service_contradictions
 from service.settings.empty import refused_when_empty
@@ -44,14 +45,6 @@ _VERIFIERS: Final = {
 
 # How the names of settings end whose value is the path of a file.
 _NAMES_A_FILE: Final = ("_FILE", "_PATH")
-
-
-class SettingsError(Exception):
-    """The environment does not hold usable settings; `problems` has one line for each reason."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class Settings(
@@ -118,14 +111,6 @@ class Settings(
 def process_environment() -> Mapping[str, str]:
     """This process's environment as it is now; see `load`."""
     return dict(os.environ)
-
-
-def quiet_grpc() -> None:
-    """Keeps gRPC's own log to errors, unless GRPC_VERBOSITY is set. Call it before grpc is imported.
-
-    Below that gRPC writes what peers send, as it is, so that anyone could write lines into the service's log.
-    """
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 def files_in(environment: Mapping[str, str]) -> frozenset[Path]:

@@ -2,35 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
-from limits import RateLimitItem, parse_many
+from limits import RateLimitItem
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from common.setting_values import read_rates, read_redis_url
 
 _STORE: Final = "TENANTROOMS_RATE_STORE_URL"
 _RATE: Final = "TENANTROOMS_TENANT_RATE"
-
-
-def _rates(value: str) -> tuple[RateLimitItem, ...]:
-    try:
-        rates = parse_many(value)
-    except ValueError:  # its text holds the value
-        rates = []
-    if not rates or not all(rate.amount and 0 < rate.get_expiry() <= 24 * 60 * 60 for rate in rates):
-        raise ValueError("is not a rate like 100/second or 100/second;2000/minute, of at most a day")
-    # The shortest first: whom it refuses has not used up any of the longer ones.
-    return tuple(sorted(rates, key=RateLimitItem.get_expiry))
-
-
-def _redis_url(value: str) -> SecretStr:
-    try:
-        parts = urlsplit(value)
-        usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in {"redis", "rediss"}
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("is not an address like redis://:password@host:6379/0, or rediss:// with TLS")
-    return SecretStr(value)
 
 
 class LimitSettings(BaseModel):
@@ -41,8 +20,8 @@ class LimitSettings(BaseModel):
     max_calls: int = Field(1024, alias="TENANTROOMS_MAX_CALLS", ge=2, le=100_000)
     max_running_calls: int = Field(256, alias="TENANTROOMS_MAX_RUNNING_CALLS", ge=2, le=100_000)
     max_calls_per_tenant: int | None = Field(None, alias="TENANTROOMS_MAX_CALLS_PER_TENANT", ge=1, le=100_000)
-    tenant_rates: Annotated[tuple[RateLimitItem, ...], BeforeValidator(_rates)] = Field((), alias=_RATE)
-    rate_store_url: Annotated[SecretStr | None, BeforeValidator(_redis_url)] = Field(None, alias=_STORE)
+    tenant_rates: Annotated[tuple[RateLimitItem, ...], BeforeValidator(read_rates)] = Field((), alias=_RATE)
+    rate_store_url: Annotated[SecretStr | None, BeforeValidator(read_redis_url)] = Field(None, alias=_STORE)
 
     @property
     def rate_store(self) -> str | None:

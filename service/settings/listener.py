@@ -6,9 +6,10 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
+from common.addresses import is_local
 from service.certificates import Certificates, ListenerCertificates, TlsKey, read_certificates, read_tls_key
 from service.consistency import Consistency
-from service.settings.values import Flag, ListenAddress, is_loopback, read_file
+from service.settings.values import Flag, ListenAddress, read_file
 
 AGE_WITH_CLIENT_CERTIFICATES: Final = 300.0
 
@@ -72,8 +73,7 @@ class ListenerSettings(BaseModel):
 
     def listener_warnings(self) -> Iterator[str]:
         """What an operator should read at start-up, one line each."""
-        host = self.grpc_listen.rpartition(":")[0].strip("[]")
-        if self.grpc_tls_chain is None and not (self.grpc_listen.startswith("unix:") or is_loopback(host)):
+        if self.grpc_tls_chain is None and not is_local(self.grpc_listen):
             yield (
                 "TENANTROOMS_GRPC_LISTEN is plain text where other machines can reach it: whoever is on the "
                 f"way reads credentials and rooms; {_CERTIFICATE} and {_KEY} encrypt it"

@@ -1,30 +1,19 @@
 """Owns the settings of what operators see: the log, metrics, and the log of their own reads."""
 
-import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
-from service.host_port import HostPort, read_host_port
-from service.logs import LogLevel
+from common.addresses import HostPort, read_host_port
+from common.logs import LogLevel
+from common.setting_values import read_traces_endpoint
 
 
 def _path(value: str) -> Path:
     if "\0" in value:
         raise ValueError("is not the path of a file")
     return Path(value)
-
-
-def _endpoint(value: str | None) -> str | None:
-    if value is None:
-        return None
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
-        raise ValueError("is not http(s)://host[:port][/path], without a user, a query or a fragment")
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
-        raise ValueError("needs OpenTelemetry, which is not installed: see requirements-traces.txt")
-    return value
 
 
 class ObservabilitySettings(BaseModel):
@@ -34,7 +23,7 @@ class ObservabilitySettings(BaseModel):
         None, alias="TENANTROOMS_METRICS_LISTEN"
     )
     metrics_tenants: int = Field(0, alias="TENANTROOMS_METRICS_TENANTS", ge=0, le=10_000)
-    traces_endpoint: Annotated[str | None, AfterValidator(_endpoint)] = Field(
+    traces_endpoint: Annotated[str | None, BeforeValidator(read_traces_endpoint)] = Field(
         None, alias="TENANTROOMS_TRACES_ENDPOINT"
     )
     traces_ratio: float = Field(1.0, alias="TENANTROOMS_TRACES_RATIO", ge=0, le=1)

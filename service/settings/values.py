@@ -4,7 +4,6 @@ Each raises a ValueError whose text never holds the value: it goes onto the scre
 """
 
 import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, SecretStr
 
+from common.addresses import is_loopback
 from service.auth.principal import TenantId, is_tenant_id
 from service.auth.secret_list import check_secret
 from service.certificates import Certificates, read_certificates
@@ -45,14 +45,6 @@ def split_url(value: str, schemes: str) -> SplitResult:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("has a user name, a query or a fragment, which this address cannot have")
     return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this host, an address without brackets or a name, is this machine's own for sure."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def is_plain_and_remote(url: str) -> bool:

@@ -61,6 +61,7 @@ async def test_a_question_is_passed_on_once_and_no_caller_gets_the_answer_to_ano
     ]
     for _ in range(2):
         for method, question, credential in questions:
-            answer = await bare.unary_unary(method)(question, metadata=(("authorization", credential),))
+            ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = bare.unary_unary(method)
+            answer = await ask(question, metadata=(("authorization", credential),))
             assert answer == b"|".join((method.encode(), credential.encode(), question))
     assert len(asked) == len(questions)

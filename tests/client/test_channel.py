@@ -10,9 +10,9 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from common.request_ids import RequestIds
 from service.error_boundary import ErrorBoundary
 from service.errors import LiveKitUnavailable
-from service.request_id import RequestIds
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
 from tenantrooms_client import TenantRoomsClient, TenantRoomsError, Unavailable

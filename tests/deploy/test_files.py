@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 CONTAINERS = ROOT / "deploy" / "containers"
 DOCKERFILE, COMPOSE = CONTAINERS / "Dockerfile", CONTAINERS / "compose.yaml"
+DEPLOYING = ROOT / "docs" / "how-to" / "deploy.md"
 TOOLS = Path(sys.executable).parent
 
 SERVICE_NAMES = {str(field.alias) for field in Settings.model_fields.values()} | {
@@ -93,6 +95,17 @@ def test_the_images_hold_what_they_copy_and_nothing_else_is_sent_to_the_builder(
     assert sent == copied
     for path in copied:
         assert (ROOT / path).exists()
+
+
+def test_images_and_hosts_get_every_package_that_the_processes_are_made_of() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    made_of = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    dockerfile = DOCKERFILE.read_text()
+    copied = set(re.findall(r"^COPY (?!--from)(\S+?)/? ", dockerfile, re.MULTILINE))
+    assert {path.partition("/")[0] for path in made_of} <= {path.partition("/")[0] for path in copied}
+    by_hand = re.search(r"^cp -r (.+) /opt/tenantrooms/$", DEPLOYING.read_text(), re.MULTILINE)
+    assert by_hand is not None
+    assert {path.partition("/")[0] for path in made_of} <= set(by_hand[1].split())
 
 
 def test_the_compose_file_is_one() -> None:

@@ -8,12 +8,12 @@ import structlog
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from common.request_ids import RequestIds
 from edge.admission import Admission
 from edge.app import create_app
 from edge.asgi import Edge
 from edge.client_address import ClientAddresses
 from edge.cors import Cors
-from edge.request_ids import RequestIds
 from edge.settings import EdgeSettings
 from tests.edge.asgi_calls import Exchange, ask, run, started
 from tests.edge.fake_client import FakeClient

@@ -72,9 +72,9 @@ def test_a_pair_is_given_in_one_form_without_what_stands_beside_it(
 @pytest.mark.parametrize(
     ("key", "told"),
     [
-        (rsa.generate_private_key(65537, 1024), "the key is neither"),  # noqa: S505 - that is the point
-        (ec.generate_private_key(ec.SECP521R1()), "the key is neither"),
-        (ed25519.Ed25519PrivateKey.generate(), "the key is neither"),
+        (rsa.generate_private_key(65537, 1024), "a key that is neither"),  # noqa: S505 - that is the point
+        (ec.generate_private_key(ec.SECP521R1()), "a key that is neither"),
+        (ed25519.Ed25519PrivateKey.generate(), "a key that is neither"),
         (ec.generate_private_key(ec.SECP256R1()), "do not belong together"),
     ],
     ids=["RSA of 1,024 bits", "P-521", "Ed25519", "another's"],

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from common.request_ids import RequestIds
 from service.audit import AuditInterceptor
 from service.audit_log import NotRecorded
 from service.auth.api_secrets import ApiSecret, ApiSecrets
@@ -19,7 +20,6 @@ from service.auth.authenticator import Authenticator
 from service.authentication import AuthenticationInterceptor
 from service.error_boundary import ErrorBoundary
 from service.errors import LiveKitFailed, LiveKitTimedOut, RoomNotFound, TenantIdBlank
-from service.request_id import RequestIds
 from service.server import running_server
 from service.settings import load
 from tenantrooms.v1 import tenant_rooms_pb2 as pb

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from common.request_ids import RequestIds
 from service import authentication
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
@@ -17,7 +18,6 @@ from service.auth.principal import Anonymous, Operator, Tenant, TenantId
 from service.authentication import POLICIES, PRINCIPAL, Access, AuthenticationInterceptor
 from service.error_boundary import ErrorBoundary
 from service.errors import CredentialRejected
-from service.request_id import RequestIds
 from service.server import running_server
 from service.settings import load
 from tenantrooms.v1 import tenant_rooms_pb2 as pb

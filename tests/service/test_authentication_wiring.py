@@ -8,8 +8,9 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from common.settings import SettingsError
 from service.server import running_server
-from service.settings import Settings, SettingsError, load
+from service.settings import Settings, load
 from tests.service.grpc_calls import get_room
 from tests.support.auth_service import AuthServiceDouble, p256_key, pem
 from tests.support.identity_provider import (

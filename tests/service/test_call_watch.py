@@ -8,8 +8,9 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from common.floods import BURST
 from service import errors
-from service.call_log import BURST, CallLog
+from service.call_log import CallLog
 from service.call_metrics import CallMetrics
 from service.call_watch import CallWatch
 from service.error_boundary import OUTCOMES

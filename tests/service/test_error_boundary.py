@@ -9,9 +9,9 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
+from common.request_ids import RequestIds
 from service import errors
 from service.error_boundary import CODES, ErrorBoundary
-from service.request_id import RequestIds
 from service.rpc_types import Continuation, Handler
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1.error_reason_pb2 import ErrorReason

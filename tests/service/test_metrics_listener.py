@@ -5,8 +5,8 @@ import socket
 import aiohttp
 import pytest
 
+from common.addresses import HostPort
 from service.health import Health
-from service.host_port import HostPort
 from service.metrics import Metrics
 from service.metrics_listener import open_metrics_listener
 from service.start_errors import AddressInUse

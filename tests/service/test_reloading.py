@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from common.settings import SettingsError
 from service.reloading import Generations, Reloader
-from service.settings import Settings, SettingsError, load
+from service.settings import Settings, load
 from service.watched_files import WatchedFiles
 
 CANARY = "canary-5ecret"

@@ -12,9 +12,10 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from common.settings import SettingsError
 from service.metrics import Metrics
 from service.server import RunningServer, running_server
-from service.settings import SettingsError, load
+from service.settings import load
 from tests.service.grpc_calls import LIST_ROOMS, Outcome, bearer, call, get_room
 from tests.support.auth_service import AuthServiceDouble, p256_key, pem
 from tests.support.certificate_authority import DAY, Authority

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.settings import SettingsError
 from service.auth.api_secrets import ApiSecret
 from service.consistency import Consistency
-from service.settings import SECRETS, Settings, SettingsError, files_in, load, process_environment
+from service.settings import SECRETS, Settings, files_in, load, process_environment
 
 CANARY = "canary-5ecret"
 NAMES = {str(field.alias) for field in Settings.model_fields.values()}
@@ -185,7 +186,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "an auth service's CA that is none": (
         {"TENANTROOMS_AUTH_SERVICE_CA_FILE": __file__},
-        "TENANTROOMS_AUTH_SERVICE_CA_FILE names a file that does not hold certificates in PEM form",
+        "TENANTROOMS_AUTH_SERVICE_CA_FILE names a file that holds no certificates in PEM form",
     ),
     "a signing key that is not there": (
         {"AUTH_SERVICE_URL": "https://auth.example", "AUTH_SIGNING_KEY_PATH": f"/{CANARY}"},

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from limits import parse_many
 
-from service.settings import SettingsError, load
+from common.settings import SettingsError
+from service.settings import load
 
 
 def test_the_defaults_bound_calls_and_no_rate() -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from common.settings import SettingsError
 from service.auth.claims import ClaimPath, TokenRules
 from service.auth.key_set import REFRESH_SECONDS
 from service.certificates import read_certificates
-from service.settings import Settings, SettingsError, load
+from service.settings import Settings, load
 from tests.support.certificates import self_signed
 from tests.support.identity_provider import ec_key, key_set
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import SettingsError, files_in, load
+from common.settings import SettingsError
+from service.settings import files_in, load
 from tests.support.certificate_authority import DAY, Authority
 
 CERT, KEY, CLIENT_CA = (f"TENANTROOMS_GRPC_TLS_{name}_FILE" for name in ("CERT", "KEY", "CLIENT_CA"))
@@ -122,7 +123,7 @@ def test_a_file_that_is_absent_or_holds_something_else_is_told_without_its_conte
     for content in ("", "canary-5ecret", other, other[:100]):
         broken.write_text(content)
         (problem,) = problems_of({**tls, name: str(broken)})
-        assert problem.startswith(f"{name} names a file that does not hold ")
+        assert problem.startswith(f"{name} names a file that holds no ")
         assert "canary" not in problem
         assert not any(line in problem for line in other.splitlines())
 

@@ -5,8 +5,9 @@ And answers of LiveKit's that are damaged anywhere: each is read as LiveKit's ow
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 import grpc
 import pytest
@@ -158,6 +159,7 @@ class Damage:
     """Changes bytes at random places; the same seed makes the same damage."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self._chance = random.Random(seed)  # noqa: S311 (guards nothing)
         self.body = b""
 
@@ -190,30 +192,48 @@ async def listed(channel: grpc.aio.Channel) -> list[str] | None:
     return [room.name for room in pb.ListRoomsResponse.FromString(answer.body).rooms]
 
 
+FAULT: Final = "a fault"
+READ: Final = "as read by LiveKit's client"
+
+
+async def damaged(
+    double: LiveKitDouble,
+    load: FullCounts,
+    what: str,
+    method: str,
+    ask: Callable[[Damage], Awaitable[str]],
+) -> None:
+    """Has LiveKit's answers to this method damaged in many ways; `ask` asks and says what came of one."""
+    count = load.count(10_000, short=200)
+    found: Counter[str] = Counter()
+    for seed in range(count):
+        load.progress(f"damaged {what}", seed, count)
+        damage = Damage(seed)
+        double.script(method, Mutate(damage))
+        found[await ask(damage)] += 1
+    assert found.keys() == {FAULT, READ}
+    shown = ", ".join(f"{times:,} {outcome}" for outcome, times in sorted(found.items()))
+    load.figure(f"U4 ({what})", f"{count:,} damaged: {shown}; 0 crashes, 0 partial")
+
+
 @patient
 @pytest.mark.load
 async def test_a_damaged_list_is_what_livekits_client_reads_or_a_fault(
     double: LiveKitDouble, channel: grpc.aio.Channel, load: FullCounts
 ) -> None:  # MATRIX U4
-    count = load.count(10_000, short=200)
-    found: Counter[str] = Counter()
-    for seed in range(count):
-        load.progress("damaged lists", seed, count)
-        damage = Damage(seed)
-        double.script("ListRooms", Mutate(damage))
+    async def ask(damage: Damage) -> str:
         rooms = await listed(channel)
         expected = listed_by_livekits_client(damage.body)
         if rooms is None:
             # Two rooms of one name are refused, although LiveKit's client would read them.
-            assert expected is None or repeated_names(damage.body), (seed, damage.body)
-        else:
-            assert rooms == expected, (seed, damage.body)
-        found["a fault" if rooms is None else "as read by LiveKit's client"] += 1
-    assert found.keys() == {"a fault", "as read by LiveKit's client"}
+            assert expected is None or repeated_names(damage.body), (damage.seed, damage.body)
+            return FAULT
+        assert rooms == expected, (damage.seed, damage.body)
+        return READ
+
+    await damaged(double, load, "lists", "ListRooms", ask)
     double.heal()
     assert await listed(channel) == ["own", "own too"]
-    shown = ", ".join(f"{count:,} {what}" for what, count in sorted(found.items()))
-    load.figure("U4 (lists)", f"{count:,} damaged: {shown}; 0 crashes, 0 partial")
 
 
 def repeated_names(body: bytes) -> bool:
@@ -226,29 +246,22 @@ def repeated_names(body: bytes) -> bool:
 async def test_damaged_participants_are_those_that_livekits_client_reads_or_a_fault(
     double: LiveKitDouble, channel: grpc.aio.Channel, load: FullCounts
 ) -> None:  # MATRIX U4
-    count = load.count(10_000, short=200)
-    found: Counter[str] = Counter()
-    for seed in range(count):
-        load.progress("damaged participants", seed, count)
-        damage = Damage(seed)
-        double.script("ListParticipants", Mutate(damage))
+    async def ask(damage: Damage) -> str:
         answer = await get_room(channel, "own", ACME)
         try:
             people = [one.identity for one in ListParticipantsResponse.FromString(damage.body).participants]
         except DecodeError:
             people = None
-        if answer.code is grpc.StatusCode.OK:
-            shown = [one.identity for one in pb.GetRoomResponse.FromString(answer.body).participants]
-            assert people is not None
-            assert sorted(shown) == sorted(people), (seed, damage.body)
-            found["as read by LiveKit's client"] += 1
-        else:
-            assert people is None, (seed, damage.body)
+        if answer.code is not grpc.StatusCode.OK:
+            assert people is None, (damage.seed, damage.body)
             assert answer.reason in REASONS
-            found["a fault"] += 1
-    assert len(found) == 2
-    shown_counts = ", ".join(f"{count:,} {what}" for what, count in sorted(found.items()))
-    load.figure("U4 (participants)", f"{count:,} damaged: {shown_counts}; 0 crashes, 0 partial")
+            return FAULT
+        shown = [one.identity for one in pb.GetRoomResponse.FromString(answer.body).participants]
+        assert people is not None
+        assert sorted(shown) == sorted(people), (damage.seed, damage.body)
+        return READ
+
+    await damaged(double, load, "participants", "ListParticipants", ask)
 
 
 @patient

@@ -1,6 +1,7 @@
-"""Owns how often tenants may call: counted here, or in a Redis that several processes share.
+"""Owns how often somebody may call: counted here, or in a Redis that several processes share.
 
-Step before: `service.tenant_limits` asks for each call. There is no step after.
+Step before: the service asks for each call of a caller that it knows, `edge.admission` for each request
+without a credential. There is no step after.
 
 Counting must never stop the calls: while Redis does not answer, each process counts by itself.
 """
@@ -70,12 +71,13 @@ class Counts(MemoryStorage):
             self.storage.pop(key, None)
 
 
-class TenantRates:
-    """Counts the calls of tenants.
+class Rates:
+    """Counts calls by who makes them.
 
     Args:
         rates: each holds.
         redis: where to count; None is here.
+        setting: names the setting that says which Redis it is, for the log.
         asked: told of each question to Redis whether it was answered.
         clock: seconds, from any start.
     """
@@ -84,20 +86,22 @@ class TenantRates:
         self,
         rates: Sequence[RateLimitItem],
         redis: RedisStorage | None = None,
+        setting: str = "",
         asked: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rates = rates
         self._here = SlidingWindowCounterRateLimiter(Counts())
         self._redis = None if redis is None else SlidingWindowCounterRateLimiter(redis)
+        self._setting = setting
         self._asked = asked
         self._clock = clock
         self._ask_from = 0.0
 
-    async def take(self, tenant_id: str) -> int | None:
-        """Counts a call of this tenant. Seconds to wait if it is one too many."""
-        # Of one length and one alphabet, and no list of tenants for who reads Redis.
-        key = sha256(tenant_id.encode()).hexdigest()
+    async def take(self, who: str) -> int | None:
+        """Counts a call of this one. Seconds to wait if it is one too many."""
+        # Of one length and one alphabet, and no list of callers for who reads Redis.
+        key = sha256(who.encode()).hexdigest()
         if self._redis is None or self._clock() < self._ask_from:
             return await self._take(self._here, key)
         try:
@@ -108,9 +112,9 @@ class TenantRates:
             if self._clock() >= self._ask_from:
                 self._ask_from = self._clock() + REDIS_PAUSE_SECONDS
                 _log.error(
-                    "the rate store does not answer, so this process counts calls by itself; "
-                    "look at the Redis of TENANTROOMS_RATE_STORE_URL",
-                    problem=type(error).__name__,
+                    "rate_store_silent",
+                    problem=f"each process counts by itself; see to the Redis of {self._setting}",
+                    error=type(error).__name__,
                 )
             return await self._take(self._here, key)
         self._asked(True)
@@ -126,20 +130,24 @@ class TenantRates:
 
 @asynccontextmanager
 async def open_rates(
-    rates: Sequence[RateLimitItem], redis_url: str | None, asked: Callable[[bool], None] = lambda _: None
-) -> AsyncIterator[TenantRates | None]:
+    rates: Sequence[RateLimitItem],
+    redis_url: str | None,
+    setting: str,
+    asked: Callable[[bool], None] = lambda _: None,
+) -> AsyncIterator[Rates | None]:
     """Counts until the context ends; None where there is no rate.
 
     Args:
         rates: each holds; none is no limit.
         redis_url: `redis://`, `rediss://` or `unix://`; None counts in this process alone.
+        setting: names the setting that says so, for the log.
         asked: told of each question to Redis whether it was answered.
     """
     if not rates:
         yield None
         return
     if redis_url is None:
-        yield TenantRates(rates)
+        yield Rates(rates)
         return
     pool = BlockingConnectionPool.from_url(
         redis_url,
@@ -156,6 +164,6 @@ async def open_rates(
             key_prefix="tenantrooms",
             connection_pool=pool,  # type: ignore[arg-type]  # its types lack what its documentation names
         )
-        yield TenantRates(rates, storage, asked)
+        yield Rates(rates, storage, setting, asked)
     finally:
         await pool.aclose()

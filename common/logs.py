@@ -1,28 +1,22 @@
-"""Owns the service's log on stderr: one JSON object a line, or something to read where a person watches.
+"""Owns a process's log on stderr: one JSON object a line, or something to read where a person watches.
 
 What libraries log through `logging` goes the same way in the same form. Of an exception that a library logs,
 only its kind and where it happened are kept: its text, and the values in the message, may hold anything that
 was sent or configured. (gRPC quotes a credential that is not UTF-8.)
 
-Step before: `service.__main__`, at start. There is no step after.
+Step before: `service.__main__`, `edge.__main__` and `edge.worker`, at start. There is no step after.
 """
 
-import asyncio
-import json
 import logging
 import sys
-import time
-from contextlib import suppress
 from enum import StrEnum
 from traceback import extract_tb
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
 _FRAMES_SHOWN: Final = 8
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class LogLevel(StrEnum):
@@ -65,64 +59,17 @@ def configure_logs(level: LogLevel) -> None:
     logging.captureWarnings(True)
 
 
-def quick_writer(level: LogLevel, loop: asyncio.AbstractEventLoop) -> "QuickWriter | None":
-    """What writes simple records of ours for a fraction of what structlog takes; None where a person watches.
+def kind_and_place(error: BaseException) -> dict[str, Any]:
+    """What can be told of an error that nobody foresaw, whose text may hold anything that was sent.
 
-    Records wait for the end of the loop's turn and leave together, in one write.
+    Returns:
+        `error`, its kind, and `at`, the last places that it passed: `file:line function`.
     """
-    if sys.stderr.isatty():
-        return None
-    return QuickWriter(level, loop, sys.stderr)
-
-
-class QuickWriter:
-    """Writes records as JSON, a line each, in the form of the others.
-
-    Args:
-        level: of the least severe that are written.
-        loop: whose turns it writes in.
-        to: where.
-    """
-
-    def __init__(self, level: LogLevel, loop: asyncio.AbstractEventLoop, to: TextIO) -> None:
-        numbers = logging.getLevelNamesMapping()
-        self._written = {
-            each.value for each in LogLevel if numbers[each.upper()] >= numbers[level.value.upper()]
-        }
-        self._loop = loop
-        self._to = to
-        self._lines: list[str] = []
-        self._second = 0
-        self._until_second = ""
-
-    def __call__(self, level: str, record: dict[str, object]) -> None:
-        """Writes this record, which has an `event`."""
-        if level not in self._written:
-            return
-        if not self._lines:
-            self._loop.call_soon(self.flush)
-        record["level"] = level
-        record["timestamp"] = self._now()
-        line = _encode(record)
-        # The rest of Unicode has characters that a terminal would not just show.
-        self._lines.append(line.decode() if line.isascii() else json.dumps(record))
-
-    def flush(self) -> None:
-        """Writes what waits."""
-        lines, self._lines = self._lines, []
-        if lines:
-            lines.append("")
-            with suppress(OSError, ValueError):  # nobody reads any more
-                self._to.write("\n".join(lines))
-                self._to.flush()
-
-    def _now(self) -> str:
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._until_second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._until_second}.{int((now - second) * 1_000_000):06d}Z"
+    frames = extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
+    return {
+        "error": type(error).__qualname__,
+        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
 
 
 def _only_where(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -130,9 +77,7 @@ def _only_where(_logger: Any, _method: str, event: EventDict) -> EventDict:
     _, error, _ = event.pop("exc_info", None) or (None, None, None)
     if error is not None:
         event["event"] = _without_values(event)
-        event["error"] = type(error).__qualname__
-        frames = extract_tb(error.__traceback__)[-_FRAMES_SHOWN:]
-        event["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        event.update(kind_and_place(error))
     return event
 
 

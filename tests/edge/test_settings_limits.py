@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from limits import parse_many
 
-from edge.settings import EdgeSettings, SettingsError
+from common.settings import SettingsError
+from edge.settings import EdgeSettings
 
 PREFIX = "TENANTROOMS_EDGE_"
 

@@ -1,18 +1,18 @@
-"""The garbage collector once a worker has settled; in a process of its own, as it holds for all of it."""
+"""The garbage collector once a process has settled; in one of its own, as it holds for all of it."""
 
 import subprocess
 import sys
 
 PROGRAM = """
 import gc
-from edge import memory
+from common import memory
 memory.settle()
 kept = []
 before = [generation["collections"] for generation in gc.get_stats()]
 for _ in range(9_000):
     kept.append([])
 after = [generation["collections"] for generation in gc.get_stats()]
-assert before == after, "requests under way are looked through"
+assert before == after, "calls under way are looked through"
 assert gc.get_freeze_count() > 1_000, "what was imported is looked through"
 
 
@@ -29,5 +29,5 @@ assert not any(isinstance(one, Node) for one in gc.get_objects()), "cycles stay 
 """
 
 
-def test_requests_under_way_are_no_garbage_and_cycles_are() -> None:
+def test_calls_under_way_are_no_garbage_and_cycles_are() -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""The logs of both processes: one record a line, whoever wrote it, and of a strange exception no text."""
+"""The log of a process: one record a line, whoever wrote it, and of a strange exception no text."""
 
 import json
 import os
@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("service", "edge")
+ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import asyncio, logging, sys, warnings
 import structlog
-from {part}.logs import LogLevel, configure_logs
+from common.logs import LogLevel, configure_logs
 
 configure_logs(LogLevel.INFO)
 configure_logs(LogLevel({level!r}))
@@ -30,8 +29,8 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": paths}
 
 
-def records(part: str, body: str, level: str = "debug") -> list[dict[str, Any]]:
-    program = PROGRAM.format(part=part, level=level, body=body)
+def records(body: str, level: str = "debug") -> list[dict[str, Any]]:
+    program = PROGRAM.format(level=level, body=body)
     ended = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True
     )
@@ -39,8 +38,8 @@ def records(part: str, body: str, level: str = "debug") -> list[dict[str, Any]]:
     return [json.loads(line) for line in ended.stderr.splitlines()]
 
 
-def on_a_terminal(part: str, body: str) -> str:
-    program = PROGRAM.format(part=part, level="debug", body=body)
+def on_a_terminal(body: str) -> str:
+    program = PROGRAM.format(level="debug", body=body)
     ours, theirs = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", program], env=environment(), stderr=theirs) as process:
         os.close(theirs)
@@ -59,7 +58,6 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
     ("level", "written"),
     [
@@ -69,19 +67,16 @@ def _read(terminal: int) -> bytes:
         ("error", ["error"]),
     ],
 )
-def test_the_level_holds_for_our_records_and_for_those_of_libraries(
-    part: str, level: str, written: list[str]
-) -> None:
+def test_the_level_holds_for_our_records_and_for_those_of_libraries(level: str, written: list[str]) -> None:
     body = "for log in (ours, theirs):\n  for name in ('debug', 'info', 'warning', 'error'):\n"
     body += "    getattr(log, name)('it happened')\n"
-    found = records(part, body, level)
+    found = records(body, level)
     assert [record["level"] for record in found] == [*written, *written]
     assert {record["event"] for record in found} == {"it happened"}
     assert {record.get("logger") for record in found} == {None, "a.library"}
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_of_a_librarys_exception_only_kind_and_place_are_kept(part: str) -> None:
+def test_of_a_librarys_exception_only_kind_and_place_are_kept() -> None:
     body = """
 def fail():
     raise ValueError("Bearer canary")
@@ -97,16 +92,15 @@ async def later():
     fail()
 asyncio.run(lose())
 """
-    failed, lost = (record for record in records(part, body) if record["level"] == "error")
+    failed, lost = (record for record in records(body) if record["level"] == "error")
     assert (failed["event"], failed["error"]) == ("it failed on %s", "ValueError")
     assert failed["at"][-1].endswith(" fail")
     assert (lost["event"], lost["error"]) == ("Task exception was never retrieved", "ValueError")
     assert "canary" not in repr((failed, lost))
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_warning_of_pythons_is_a_record(part: str) -> None:
-    (record,) = records(part, "warnings.warn('soon gone', UserWarning)")
+def test_a_warning_of_pythons_is_a_record() -> None:
+    (record,) = records("warnings.warn('soon gone', UserWarning)")
     assert (record["level"], record["logger"]) == ("warning", "py.warnings")
     assert "soon gone" in record["event"]
 
@@ -114,19 +108,16 @@ def test_a_warning_of_pythons_is_a_record(part: str) -> None:
 HOSTILE = "a\x1b[31mred\r\n{'level': 'error'}\u2028\x9b2J"
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_record_is_one_line_whatever_stands_in_it(part: str) -> None:
+def test_a_record_is_one_line_whatever_stands_in_it() -> None:
     body = f"ours.info('said', text={HOSTILE!r})\ntheirs.info({HOSTILE!r})"
-    mine, other = records(part, body)
+    mine, other = records(body)
     assert (mine["text"], other["event"]) == (HOSTILE, HOSTILE)
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_terminal_gets_no_commands_out_of_a_record(part: str) -> None:
+def test_a_terminal_gets_no_commands_out_of_a_record() -> None:
     body = f"ours.info('said', text={HOSTILE!r})\ntheirs.info({HOSTILE!r})"
-    if part == "service":
-        body += f"\ntry:\n  raise ValueError({HOSTILE!r})\nexcept ValueError:\n  ours.exception('failed')"
-    written = on_a_terminal(part, body)
+    body += f"\ntry:\n  raise ValueError({HOSTILE!r})\nexcept ValueError:\n  ours.exception('failed')"
+    written = on_a_terminal(body)
     assert "\\x1b[31mred" in written
     assert "\x1b[31mred" not in written
     assert "\x9b" not in written

@@ -1,6 +1,7 @@
 """Owns request ids: the caller's own where it is well formed, else a new one.
 
-Before it: `asgi`. The id goes to the service as metadata and back to the caller as `X-Request-Id`.
+Step before: the caller, or nobody, has sent one. Step after: the id is in the logs of both processes, and in
+the answer.
 """
 
 import itertools
@@ -9,7 +10,7 @@ import secrets
 from collections.abc import Iterable
 from typing import Final
 
-_WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestIds:
@@ -19,9 +20,9 @@ class RequestIds:
         self._prefix = secrets.token_hex(8)
         self._counter = itertools.count(1)
 
-    def choose(self, sent: Iterable[bytes]) -> str:
-        """The id of a request: the one well-formed id among the `X-Request-Id` values sent, or a new one."""
+    def choose(self, sent: Iterable[str]) -> str:
+        """The id of a request: the one well-formed id among those that were sent with it, or a new one."""
         ids = set(sent)
         if len(ids) == 1 and _WELL_FORMED.fullmatch(value := ids.pop()):
-            return value.decode("ascii")
+            return value
         return f"{self._prefix}-{next(self._counter):x}"

@@ -7,27 +7,28 @@ import pytest
 from limits import parse_many
 from structlog.testing import capture_logs
 
-from service import rates
-from service.rates import Counts, TenantRates, open_rates
+from common import rates
+from common.rates import Counts, Rates, open_rates
 from tests.support.redis_server import HOW_TO_INSTALL, RedisServer, redis_binary
 from tools.ports import free_tcp_port
 
 TWO = parse_many("2/hour")
+SETTING = "THE_STORES_SETTING"
 
 
-async def taken(counted: TenantRates, tenant_id: str, calls: int) -> list[bool]:
-    return [await counted.take(tenant_id) is None for _ in range(calls)]
+async def taken(counted: Rates, who: str, calls: int) -> list[bool]:
+    return [await counted.take(who) is None for _ in range(calls)]
 
 
-async def test_each_tenant_has_its_own_count() -> None:
-    counted = TenantRates(TWO)
+async def test_each_caller_has_its_own_count() -> None:
+    counted = Rates(TWO)
     assert await taken(counted, "acme", 4) == [True, True, False, False]
     assert await taken(counted, "globex", 1) == [True]
     assert await taken(counted, "acme/globex", 1) == [True]
 
 
 async def test_a_refusal_says_how_long_to_wait_within_the_rates_time() -> None:
-    counted = TenantRates(parse_many("1/minute"))
+    counted = Rates(parse_many("1/minute"))
     assert await counted.take("acme") is None
     seconds = await counted.take("acme")
     assert seconds is not None
@@ -35,7 +36,7 @@ async def test_a_refusal_says_how_long_to_wait_within_the_rates_time() -> None:
 
 
 async def test_every_rate_holds() -> None:
-    counted = TenantRates(parse_many("1/second;3/hour"))
+    counted = Rates(parse_many("1/second;3/hour"))
     allowed = 0
     async with asyncio.timeout(10):
         while allowed < 3:
@@ -57,7 +58,10 @@ async def test_counts_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatc
 async def test_several_processes_count_together_in_redis(redis_server: RedisServer) -> None:
     url = f"redis://{redis_server.address}/3"
     asked: list[bool] = []
-    async with open_rates(TWO, url, asked.append) as one, open_rates(TWO, url, asked.append) as other:
+    async with (
+        open_rates(TWO, url, SETTING, asked.append) as one,
+        open_rates(TWO, url, SETTING, asked.append) as other,
+    ):
         assert one is not None
         assert other is not None
         assert [await each.take("acme") is None for each in (one, other, one, other)] == [
@@ -78,7 +82,8 @@ async def test_without_redis_each_process_counts_by_itself_and_says_so_once(
 ) -> None:
     asked: list[bool] = []
     now = 100.0
-    async with open_rates(TWO, f"redis://:canary@127.0.0.1:{free_tcp_port()}/0", asked.append) as counted:
+    url = f"redis://:canary@127.0.0.1:{free_tcp_port()}/0"
+    async with open_rates(TWO, url, SETTING, asked.append) as counted:
         assert counted is not None
         monkeypatch.setattr(counted, "_clock", lambda: now)
         with capture_logs() as logs:
@@ -90,6 +95,7 @@ async def test_without_redis_each_process_counts_by_itself_and_says_so_once(
     assert len(logs) == 2
     assert "canary" not in str(logs)
     assert logs[0]["log_level"] == "error"
+    assert SETTING in logs[0]["problem"]
 
 
 async def test_a_redis_that_says_nothing_holds_a_call_up_for_a_moment_only(
@@ -106,7 +112,7 @@ async def test_a_redis_that_says_nothing_holds_a_call_up_for_a_moment_only(
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        async with open_rates(TWO, f"redis://127.0.0.1:{port}") as counted, asyncio.timeout(10):
+        async with open_rates(TWO, f"redis://127.0.0.1:{port}", SETTING) as counted, asyncio.timeout(10):
             assert counted is not None
             waiting = [counted.take("acme") for _ in range(100)]
             allowed = [seconds is None for seconds in await asyncio.gather(*waiting)]
@@ -124,7 +130,7 @@ async def test_a_redis_that_dies_and_comes_back_is_asked_again(
     now = 100.0
     async with (
         RedisServer(binary, tmp_path) as redis,
-        open_rates(TWO, f"redis://{redis.address}/0", asked.append) as counted,
+        open_rates(TWO, f"redis://{redis.address}/0", SETTING, asked.append) as counted,
     ):
         assert counted is not None
         monkeypatch.setattr(counted, "_clock", lambda: now)

@@ -1,64 +1,35 @@
 """Owns the settings of limits: how many calls at a time, how often, and whom to believe about an address.
 
-Before it: `settings`, of which they are a part. After it: `admission`.
+After it: `admission`.
 """
 
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
-from limits import RateLimitItem, parse_many
+from limits import RateLimitItem
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
+from common.setting_values import read_rates, read_redis_url
 from edge.client_address import HeaderName, Network
-
-_PREFIX: Final = "TENANTROOMS_EDGE_"
-_DAY_SECONDS: Final = 24 * 60 * 60
-
-SERVICE_TWINS: Final = frozenset({"TENANTROOMS_RATE_STORE_URL", "TENANTROOMS_RATE_STORE_URL_FILE"})
-"""Settings of the service that only look like misspelt ones of the edge."""
+from edge.settings.names import PREFIX
 
 MOST_CALLS: Final = 1024
 """The service reads no more from one worker at a time."""
-
-
-def _rates(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        rates = parse_many(value)
-    except ValueError:  # its text holds the value
-        rates = []
-    if not rates or not all(rate.amount and 0 < rate.get_expiry() <= _DAY_SECONDS for rate in rates):
-        raise ValueError("must be a rate like 10/second or 10/second;100/minute, of at most a day")
-    # The shortest first: whom it refuses has not used up any of the longer ones.
-    return tuple(sorted(rates, key=RateLimitItem.get_expiry))
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in {"redis", "rediss"}
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be an address like redis://:password@host:6379/0, or rediss:// with TLS")
-    return value
 
 
 def _redis_url_in_file(value: Path | None, info: ValidationInfo) -> Path | None:
     if value is None:
         return None
     if info.data.get("rate_store_url") is not None:
-        raise ValueError(f"and {_PREFIX}RATE_STORE_URL are both set: unset one of them")
-    _redis_url(_content(value))
+        raise ValueError(f"and {PREFIX}RATE_STORE_URL are both set: unset one of them")
+    read_redis_url(_content(value))
     return value
 
 
-def _content(path: Path) -> SecretStr:
+def _content(path: Path) -> str:
     try:
-        return SecretStr(path.read_text("utf-8").removesuffix("\n"))
+        return path.read_text("utf-8").removesuffix("\n")
     except (OSError, ValueError):
         raise ValueError("names a file that cannot be read") from None
 
@@ -93,26 +64,26 @@ class LimitSettings(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    max_calls: Annotated[int, Field(alias=_PREFIX + "MAX_CALLS", ge=2, le=MOST_CALLS)] = MOST_CALLS
+    max_calls: Annotated[int, Field(alias=PREFIX + "MAX_CALLS", ge=2, le=MOST_CALLS)] = MOST_CALLS
     max_calls_per_credential: Annotated[
-        int | None, Field(alias=_PREFIX + "MAX_CALLS_PER_CREDENTIAL", ge=1, le=MOST_CALLS)
+        int | None, Field(alias=PREFIX + "MAX_CALLS_PER_CREDENTIAL", ge=1, le=MOST_CALLS)
     ] = None
     max_calls_per_address: Annotated[
-        int | None, Field(alias=_PREFIX + "MAX_CALLS_PER_ADDRESS", ge=1, le=MOST_CALLS)
+        int | None, Field(alias=PREFIX + "MAX_CALLS_PER_ADDRESS", ge=1, le=MOST_CALLS)
     ] = None
     anonymous_rates: Annotated[
-        tuple[RateLimitItem, ...], BeforeValidator(_rates), Field(alias=_PREFIX + "ANONYMOUS_RATE")
+        tuple[RateLimitItem, ...], BeforeValidator(read_rates), Field(alias=PREFIX + "ANONYMOUS_RATE")
     ] = ()
     rate_store_url: Annotated[
-        SecretStr | None, AfterValidator(_redis_url), Field(alias=_PREFIX + "RATE_STORE_URL")
+        SecretStr | None, BeforeValidator(read_redis_url), Field(alias=PREFIX + "RATE_STORE_URL")
     ] = None
     rate_store_url_file: Annotated[
-        Path | None, AfterValidator(_redis_url_in_file), Field(alias=_PREFIX + "RATE_STORE_URL_FILE")
+        Path | None, AfterValidator(_redis_url_in_file), Field(alias=PREFIX + "RATE_STORE_URL_FILE")
     ] = None
     trusted_proxies: Annotated[
-        tuple[Network, ...], BeforeValidator(_networks), Field(alias=_PREFIX + "TRUSTED_PROXIES")
+        tuple[Network, ...], BeforeValidator(_networks), Field(alias=PREFIX + "TRUSTED_PROXIES")
     ] = ()
-    client_address_header: Annotated[HeaderName, Field(alias=_PREFIX + "CLIENT_ADDRESS_HEADER")] = (
+    client_address_header: Annotated[HeaderName, Field(alias=PREFIX + "CLIENT_ADDRESS_HEADER")] = (
         "x-forwarded-for"
     )
 
@@ -129,5 +100,5 @@ class LimitSettings(BaseModel):
     def rate_store(self) -> str | None:
         """The Redis in which requests are counted; None is each worker."""
         if self.rate_store_url_file is not None:
-            return _content(self.rate_store_url_file).get_secret_value()
+            return _content(self.rate_store_url_file)
         return None if self.rate_store_url is None else self.rate_store_url.get_secret_value()

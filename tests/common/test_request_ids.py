@@ -1,0 +1,41 @@
+"""Which request id a request gets: the caller's own where it can be used, else a new one."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.request_ids import RequestIds
+
+FORM = r"[A-Za-z0-9._-]{1,128}"
+USABLE = ["a", "0", "req-1.b_C", "x" * 128, "---", "..", "550e8400-e29b-41d4-a716-446655440000"]
+UNUSABLE = ["", " ", "a b", " a", "a ", "a/b", "a\n", "a:b", "a\u00e9", "x" * 129, "<script>", "a,b", "\0"]
+
+
+@pytest.mark.parametrize("sent", USABLE)
+def test_a_usable_id_is_taken_over_also_when_it_came_twice(sent: str) -> None:
+    assert RequestIds().choose([sent]) == sent
+    assert RequestIds().choose([sent, sent]) == sent
+
+
+@pytest.mark.parametrize("sent", UNUSABLE)
+def test_an_unusable_id_is_replaced(sent: str) -> None:
+    assert RequestIds().choose([sent]) not in ("", sent)
+
+
+@given(st.lists(st.text()))
+def test_whatever_was_sent_the_id_has_the_contracts_form(sent: list[str]) -> None:
+    assert re.fullmatch(FORM, RequestIds().choose(sent))
+
+
+@pytest.mark.parametrize("sent", [["a", "b"], ["a", ""], ["a", "a", "b"]])
+def test_of_several_ids_none_is_taken_over(sent: list[str]) -> None:
+    assert RequestIds().choose(sent) not in sent
+
+
+def test_new_ids_differ_within_a_process_and_between_processes() -> None:
+    one, other = RequestIds(), RequestIds()
+    made = [ids.choose([]) for ids in (one, other) for _ in range(100)]
+    assert len(set(made)) == 200
+    assert all(re.fullmatch(FORM, made_id) for made_id in made)
