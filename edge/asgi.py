@@ -2,12 +2,13 @@
 
 Routing on the raw path, limits, methods, request ids, the headers that all answers carry, an end to work
 that nobody waits for, and a JSON 500 for whatever was not foreseen.
-Before it: granian. After it: Litestar, with a plain path, no body and no `api_key`.
+Before it: granian. After it: Litestar, with a plain path, no body and no `api_key`; or, where there is
+nothing for Litestar to do, the very function that it would call.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
-from typing import Final, cast
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final, TypeAlias
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -30,6 +31,9 @@ ALLOW: Final = "GET, HEAD, OPTIONS"
 _NO_CONTENT: Final = Answer(204, b"", (("Allow", ALLOW),))
 _METHOD_NOT_ALLOWED: Final = errors.method_not_allowed(ALLOW)
 
+Handler: TypeAlias = Callable[[Scope], Awaitable[ASGIApp]]
+"""The function of a Litestar handler that takes the scope, and gives a finished answer."""
+
 
 class Edge:
     """The outermost ASGI application.
@@ -43,6 +47,7 @@ class Edge:
         admission: knows how many requests may go on to the service.
         watch: is told of each request.
         leaves: whether clients should use another connection for their next request.
+        handlers: by their path, those that Litestar is passed by for.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Edge:
         admission: Admission,
         watch: RequestWatch | None = None,
         leaves: Callable[[], bool] = lambda: False,
+        handlers: Mapping[str, Handler] | None = None,
     ) -> None:
         self._app = app
         self._assets = assets
@@ -65,6 +71,7 @@ class Edge:
         self._admission = admission
         self._watch = watch or RequestWatch()
         self._leaves = leaves
+        self._handlers = handlers or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; anything but HTTP (the lifespan) goes straight to Litestar."""
@@ -116,15 +123,22 @@ class Edge:
             await place(scope, exchange.receive, exchange.send)
             return
         call = Call(seen.request_id, credential, found.room_name, tuple(scope["headers"]), seen)
-        inner = cast(
-            "HTTPScope",
-            {**scope, "method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))},
-        )
+        handler = self._handlers.get(found.path)
+        inner: Any = {"method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))}
         try:
-            await exchange.run(self._app(inner, exchange.receive, exchange.send))
+            if handler is None:
+                await exchange.run(self._app({**scope, **inner}, exchange.receive, exchange.send))
+            else:
+                await exchange.run(self._handle(handler, {**scope, **inner}, exchange))
         finally:
             if place is not None:
                 self._admission.leave(place)
+
+    async def _handle(self, handler: Handler, scope: Any, exchange: Exchange) -> None:
+        """What is left of Litestar's part where its handler takes nothing but the scope."""
+        scope["litestar_app"] = self._app  # as Litestar itself says
+        answer = await handler(scope)
+        await answer(scope, exchange.receive, exchange.send)
 
     def _target_or_refusal(self, scope: HTTPScope, fields: Fields) -> Target | Answer:
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.path_bytes:

@@ -94,6 +94,8 @@ class Exchange:
             start.cancel()
             if self._watch is not None:
                 self._watch.cancel()
+                # What it is cancelled by remembers its frame, and so this exchange: it would be a cycle.
+                self._watch = None
 
     async def receive(self) -> HTTPReceiveMessage:
         """What the application may receive: an empty body, then, once the exchange is over, that it is."""

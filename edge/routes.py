@@ -1,6 +1,6 @@
 """Owns the handlers of the routes, as Litestar and the OpenAPI document know them.
 
-Before it: Litestar. After it: `rooms`.
+Before it: Litestar; for the two routes of rooms `asgi` itself. After it: `rooms`.
 """
 
 from typing import Final, cast
