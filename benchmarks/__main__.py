@@ -2,7 +2,7 @@
 
 `--quick` finishes within two minutes and writes to .cache/benchmarks; the full form takes up to 25 minutes
 and writes to docs/benchmarks. Ctrl-C stops every process that was started. The exit status is 1 when any
-answer was wrong or missing; whether targets are met does not change it.
+answer was wrong or missing, or the full form ran out of time; whether targets are met does not change it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from benchmarks.drivers import WRK_MISSING, wrk_binary
 from benchmarks.machine import describe, is_busy
 from benchmarks.plan import FULL, QUICK, Form
 from benchmarks.plots import draw, series_of
-from benchmarks.report import PLOTS, Run, as_json, as_markdown, problems_of
+from benchmarks.report import PLOTS, Run, as_json, as_markdown, left_out, problems_of
 from benchmarks.run import Measurement, Tools
 from benchmarks.scaling import measure_sizes
 from benchmarks.stopping import run_until_stopped
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nStopped; nothing is left running.", file=sys.stderr)
         return 130
     _write(run, output)
-    return 1 if problems_of(run) else 0
+    return 1 if problems_of(run) or (form is FULL and left_out(run)) else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -125,6 +125,8 @@ def _write(run: Run, output: Path) -> None:
     (output / "README.md").write_text(as_markdown(run, PLOTS), "utf-8")
     problems = problems_of(run)
     _say(f"\n{run.minutes:.1f} minutes. Written to {output}/: README.md, results.json, {', '.join(PLOTS)}")
+    if cells := left_out(run):
+        _say(f"The time was up before {len(cells)} of {len(run.form.cells())} cells were measured.")
     if problems:
         _say(f"{len(problems)} measurements had wrong or missing answers, so the run is void:")
         for problem in problems:

@@ -42,7 +42,6 @@ class Job:
         callers: how many ask at once; each sends its next request when it has its answer.
         seconds: no request is started after that.
         warm_up: seconds of the same before anything is measured.
-        pause: seconds that each caller waits between two requests.
         patience: seconds after which the calls that are still under way are given up.
     """
 
@@ -52,7 +51,6 @@ class Job:
     callers: int
     seconds: float
     warm_up: float
-    pause: float = 0.0
     patience: float = 60.0
 
     def to_json(self) -> str:
@@ -216,8 +214,6 @@ async def measure(job: Job, calls: Sequence[Call], checked: Checked, seconds: fl
             else:
                 tally.wrong += 1
                 tally.problem = tally.problem or f"a wrong answer: {body[:200]!r}"
-            if job.pause:
-                await asyncio.sleep(job.pause)
 
     running = [asyncio.create_task(caller(call)) for call in calls]
     try:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -28,7 +27,6 @@ __all__ = [
     "WRK_MISSING",
     "CallersProcess",
     "DriverError",
-    "checking",
     "collect_bodies",
     "run_wrk",
     "wrk_binary",
@@ -81,20 +79,30 @@ async def collect_bodies(job: Job) -> list[bytes]:
 async def run_wrk(binary: Path, job: Job, bodies: list[bytes], seconds: int) -> Outcome:
     """Let wrk play the callers of a job for so many whole seconds.
 
-    Requests that are under way at the end are dropped, and count for nothing. wrk corrects its percentiles
-    for coordinated omission.
+    Where callers ask for different things each has a thread of its own, so that an answer to another caller's
+    request is a wrong one. Requests that are under way at the end are dropped, and count for nothing. wrk
+    corrects its percentiles for coordinated omission.
 
     Raises:
         DriverError: wrk failed.
     """
+    threads = 1 if len(job.requests) == 1 else job.callers
     with tempfile.TemporaryDirectory(prefix="wrk-") as name:
         folder = Path(name)
         requests = folder / "requests"
         requests.write_bytes(_records(each.http(job.protocol, job.address) for each in job.requests))
         right = folder / "bodies"
-        right.write_bytes(_records(dict.fromkeys(bodies)))
+        right.write_bytes(_records(bodies))
         command: list[str | Path] = [
-            *(binary, "--threads", "1", "--connections", str(job.callers), "--duration", f"{seconds}s"),
+            *(
+                binary,
+                "--threads",
+                str(threads),
+                "--connections",
+                str(job.callers),
+                "--duration",
+                f"{seconds}s",
+            ),
             *("--timeout", f"{WRK_TIMEOUT_SECONDS}s", "--script", CHECK, f"http://{job.address}/"),
             *("--", requests, right),
         ]
@@ -157,11 +165,6 @@ class CallersProcess:
         if not line:
             raise DriverError("the callers' process ended without a word; its errors are above")
         return line
-
-
-def checking(job: Job) -> Job:
-    """A job that asks the same now and then only, beside another load."""
-    return replace(job, callers=1, warm_up=0.0, pause=0.2)
 
 
 def _records(contents: Iterable[bytes]) -> bytes:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
@@ -48,16 +48,6 @@ class Outcome:
     def per_second(self) -> float:
         """Throughput."""
         return self.answers / self.seconds if self.seconds else 0.0
-
-    def with_problems_of(self, other: "Outcome") -> "Outcome":
-        """This outcome, with what went wrong in a check beside it."""
-        return replace(
-            self,
-            wrong=self.wrong + other.wrong,
-            failed=self.failed + other.failed,
-            unanswered=self.unanswered + other.unanswered,
-            problem=self.problem or other.problem,
-        )
 
 
 @dataclass(frozen=True, slots=True)

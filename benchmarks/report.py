@@ -16,7 +16,7 @@ from benchmarks.run import Results
 from benchmarks.scaling import Pass, exponents
 from benchmarks.targets import TARGETS, Verdict, judge
 
-__all__ = ["PLOTS", "Run", "as_json", "as_markdown", "problems_of"]
+__all__ = ["PLOTS", "Run", "as_json", "as_markdown", "left_out", "problems_of"]
 
 PLOTS = ("throughput.svg", "latency.svg", "calls.svg")
 
@@ -44,6 +44,11 @@ def problems_of(run: Run) -> list[str]:
         for figures in rounds
         for problem in figures.problems
     ]
+
+
+def left_out(run: Run) -> list[Cell]:
+    """The cells that not every round came to."""
+    return [cell for cell in run.form.cells() if len(run.results.get(cell, ())) < run.form.rounds]
 
 
 def as_json(run: Run) -> str:
@@ -103,6 +108,11 @@ def _page(run: Run, plots: Sequence[str]) -> Iterator[str]:
     if problems:
         yield from ("**Answers were wrong or missing, so this run is void:**", "")
         yield from (f"- {problem}" for problem in problems)
+        yield ""
+    if cells := left_out(run):
+        yield f"**The time was up before these {len(cells)} of {len(run.form.cells())} cells were measured:**"
+        yield ""
+        yield from (f"- {cell}" for cell in cells)
         yield ""
     yield from ("## Targets", "")
     yield from _targets(_verdicts(run))
@@ -216,8 +226,9 @@ def _method(run: Run) -> Iterator[str]:
         "- Own rooms of each tenant that calls, for one tenant and for 64, by the number of rooms: "
         f"{own}. Of 10 rooms the first ten of 64 tenants own one each. Every room has a record of some "
         "330 bytes in LiveKit's Redis; rooms whose details are asked for have two participants.",
-        "- REST is called by wrk, which checks each status and body. Lists of 10,000 rooms and more, the "
-        "scan and gRPC are called by a process with asyncio, which waits for every call that was started "
+        "- REST is called by wrk, which checks each status, and each body against the one that is right for "
+        "its request; callers who ask for different things have a thread each. Lists of 10,000 rooms and "
+        "more, the scan and gRPC are called by a process with asyncio, which waits for every call that was started "
         "and checks each answer against its caller. wrk corrects its percentiles for coordinated omission.",
         f"- TenantRooms runs with its defaults, but for {patience}"
         + (

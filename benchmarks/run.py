@@ -3,7 +3,6 @@
 Step before: `benchmarks.__main__`. Step after: `benchmarks.drivers` calls the peers of `benchmarks.peers`.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.callers import Job
-from benchmarks.drivers import CallersProcess, DriverError, checking, collect_bodies, run_wrk
-from benchmarks.figures import Figures, Outcome, figures_of
+from benchmarks.drivers import CallersProcess, DriverError, collect_bodies, run_wrk
+from benchmarks.figures import Figures, figures_of
 from benchmarks.layout import Store
 from benchmarks.peers import RunningPeer, running, running_bare
 from benchmarks.plan import Cell, Driver, Form, Kind, Peer, Protocol
@@ -130,7 +129,7 @@ class Measurement:
                 await run_wrk(self.tools.wrk, job, bodies, WARM_WRK_SECONDS)
             calls = await upstream.calls()
             with usage.watched():
-                outcome = await self._wrk(job, bodies)
+                outcome = await run_wrk(self.tools.wrk, job, bodies, round(job.seconds))
         if cell.driver is Driver.ASYNCIO or (outcome.answers < job.callers and not outcome.failed):
             # Nearly all was under way when wrk dropped it: only who waits for such answers can tell.
             async with CallersProcess(job) as callers:
@@ -139,16 +138,6 @@ class Measurement:
                     outcome = await callers.run()
         calls = await upstream.calls() - calls
         return figures_of(outcome, usage.cpu_seconds, usage.memory_bytes, calls)
-
-    async def _wrk(self, job: Job, bodies: list[bytes]) -> Outcome:
-        """Wrk alone, or with a check beside it where it cannot tell which caller got which answer."""
-        if job.callers == 1 or len(job.requests) == 1:
-            return await run_wrk(self.tools.wrk, job, bodies, round(job.seconds))
-        async with CallersProcess(checking(job)) as check:
-            outcome, checked = await asyncio.gather(
-                run_wrk(self.tools.wrk, job, bodies, round(job.seconds)), check.run()
-            )
-        return outcome.with_problems_of(checked)
 
     def _job(self, upstream: Upstream, peer: RunningPeer | None, cell: Cell) -> Job:
         bare = cell.protocol is Protocol.TWIRP or peer is None

@@ -15,10 +15,10 @@ REQUEST = Request("token", ("a",))
 RIGHT = b'{"rooms":[{"name":"a","num_participants":%d,"creation_time":%d}]}' % (PARTICIPANTS, CREATED)
 
 
-def job(*, patience: float = 5.0, pause: float = 0.0) -> Job:
+def job(*, patience: float = 5.0) -> Job:
     return Job(
         Protocol.REST, "127.0.0.1:1", [REQUEST], callers=2, seconds=0.05, warm_up=0.0,
-        patience=patience, pause=pause,
+        patience=patience,
     )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ async def never(_: Request) -> bytes:
 
 
 def test_a_job_survives_the_way_to_another_process() -> None:
-    assert Job.from_json(job(pause=0.5).to_json()) == job(pause=0.5)
+    assert Job.from_json(job(patience=0.5).to_json()) == job(patience=0.5)
 
 
 async def test_right_answers_are_counted_and_timed() -> None:

@@ -84,6 +84,20 @@ async def test_one_answer_in_ten_that_is_wrong_is_found(
     assert outcome.problem.startswith(problem)
 
 
+async def test_an_answer_that_is_right_for_another_caller_is_a_wrong_one(wrk: Path) -> None:
+    count = 0
+
+    async def sometimes_swapped(request: web.Request) -> web.Response:
+        nonlocal count
+        count += 1
+        return web.Response(body=body_for("a")) if count % 10 == 0 else await right(request)
+
+    async with serving(sometimes_swapped) as job:
+        outcome = await run_wrk(wrk, job, list(RIGHT.values()), 1)
+    assert 0 < outcome.wrong < outcome.answers
+    assert outcome.problem.startswith('200 {"rooms":[{"name":"a"')
+
+
 async def test_nobody_listening_is_no_clean_outcome(wrk: Path) -> None:
     async with serving(right) as job:
         pass

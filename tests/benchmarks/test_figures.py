@@ -58,14 +58,6 @@ def test_whatever_went_wrong_is_among_the_figures(outcome: Outcome) -> None:
     assert outcome.problem in problem
 
 
-def test_what_a_check_beside_found_counts_too() -> None:
-    clean = Outcome(10, 1.0, 0.1, 0.1)
-    checked = clean.with_problems_of(Outcome(1, 1.0, 0.1, 0.1, wrong=2, problem="of another tenant"))
-    assert clean.is_clean
-    assert (checked.is_clean, checked.wrong, checked.problem) == (False, 2, "of another tenant")
-    assert checked.answers == 10
-
-
 def test_medians_are_taken_figure_by_figure_and_the_most_memory_and_every_problem_count() -> None:
     rounds = [
         Figures(10.0, 3.0, 9.0, {"edge": 5.0}, {"edge": 70.0}, 1.0, ("first",)),

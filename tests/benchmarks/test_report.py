@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
@@ -9,7 +10,7 @@ from markdown_it import MarkdownIt
 from benchmarks.figures import Figures
 from benchmarks.plan import QUICK, Cell, Kind, Load, Peer, Protocol
 from benchmarks.plots import series_of
-from benchmarks.report import Run, as_json, as_markdown, problems_of
+from benchmarks.report import Run, as_json, as_markdown, left_out, problems_of
 from benchmarks.scaling import Pass, exponents
 from benchmarks.targets import TARGETS
 
@@ -58,6 +59,18 @@ def test_a_run_with_wrong_answers_is_called_void_and_says_where() -> None:
     assert "this run is void" in page
     assert "| throughput ≥ 18× plain | 19.00 | **missed** |" in page
     assert "void" not in as_markdown(run(), [])
+
+
+def test_what_the_time_was_up_for_is_listed() -> None:
+    cells = left_out(run())
+    assert DETAILS not in cells
+    assert len(cells) == len(QUICK.cells()) - len({LARGE, DETAILS} & {*QUICK.cells()})
+    page = as_markdown(run(), [])
+    assert f"these {len(cells)} of {len(QUICK.cells())} cells" in page
+    assert all(f"- {cell}\n" in page for cell in cells)
+    whole = replace(run(), results=dict.fromkeys(QUICK.cells(), [Figures(1.0, 1.0, 1.0)]))
+    assert left_out(whole) == []
+    assert "time was up" not in as_markdown(whole, [])
 
 
 def test_the_page_says_what_was_set() -> None:
