@@ -68,7 +68,7 @@ def test_what_the_time_was_up_for_is_listed() -> None:
     page = as_markdown(run(), [])
     assert f"these {len(cells)} of {len(QUICK.cells())} cells" in page
     assert all(f"- {cell}\n" in page for cell in cells)
-    whole = replace(run(), results=dict.fromkeys(QUICK.cells(), [Figures(1.0, 1.0, 1.0)]))
+    whole = replace(run(), results={cell: [Figures(1.0, 1.0, 1.0)] for cell in QUICK.cells()})
     assert left_out(whole) == []
     assert "time was up" not in as_markdown(whole, [])
 
