@@ -229,7 +229,8 @@ def _method(run: Run) -> Iterator[str]:
         "- REST is called by wrk, which checks each status, and each body against the one that is right for "
         "its request; callers who ask for different things have a thread each. Lists of 10,000 rooms and "
         "more, the scan and gRPC are called by a process with asyncio, which waits for every call that was "
-        "started and checks each answer against its caller. wrk corrects its percentiles for coordinated omission.",
+        "started and checks each answer against its caller. wrk corrects its percentiles for coordinated "
+        "omission.",
         f"- TenantRooms runs with its defaults, but for {patience}"
         + (
             f", {', '.join(f'`{name}={value}`' for name, value in run.settings.items())}"
