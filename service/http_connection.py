@@ -19,7 +19,7 @@ from service.upstream_http import AnswerEncoded, AnswerTooLarge
 _MOST_HEAD_BYTES: Final = 64 * 1024
 """Bytes of an answer that are not its body."""
 
-# The statuses whose answers say something of a room. Others are failures, which a proxy may well tell of itself.
+# The statuses whose answers say something of a room. Others are failures, also of proxies themselves.
 _BELIEVED: Final = frozenset({HTTPStatus.OK, HTTPStatus.NOT_FOUND})
 
 _ANY_MARK: Final = b".tenantrooms.invalid"
@@ -82,7 +82,7 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def quiet(self) -> bool:
-        """Whether it is usable, and nothing has come that the event loop has yet to read, not even its end."""
+        """Whether it is usable, and nothing has come that the event loop has yet to read, nor its end."""
         return self.usable and not self._closing and not self._arrivals.poll(0)
 
     async def exchange(self, request: bytes, mark: bytes) -> HttpAnswer:
@@ -95,12 +95,10 @@ class HttpConnection(asyncio.Protocol):
         """
         assert self._transport is not None  # noqa: S101 (it is usable)
         self.usable = False
-        self._reading = reading = _Reading(self._most_bytes, mark)
+        self._reading = reading = _Reading(self._most_bytes, mark, self.marks)
         self._transport.write(request)
         try:
             answer = await reading.read
-            if self.marks and not answer.marked and answer.status in _BELIEVED:
-                raise AnswerForeign
         except BaseException:
             self.close()
             raise
@@ -152,11 +150,11 @@ class _Reading:
         last: whether the connection is at its end with it.
     """
 
-    def __init__(self, most_bytes: int, mark: bytes) -> None:
+    def __init__(self, most_bytes: int, mark: bytes, needs_mark: bool) -> None:
         self.read: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
         self.last = True
         self._most_bytes = most_bytes
-        self._mark = mark
+        self._mark, self._needs_mark = mark, needs_mark
         self._marked = self._foreign = False
         self._parser = httptools.HttpResponseParser(self)
         self._came = 0
@@ -224,7 +222,8 @@ class _Reading:
             self._marked = False
             return
         self._status = status
-        if self._foreign:
+        unproved = self._needs_mark and not self._marked and status in _BELIEVED
+        if self._foreign or unproved:
             self._fail(AnswerForeign())
         elif self._encoding:
             self._fail(AnswerEncoded())

@@ -28,8 +28,8 @@ _TRIED_AGAIN: Final = frozenset(
     }
 )
 
-# Of Twirp's errors. A 408 with another comes from a proxy that had waited for a request on an idle connection,
-# and is no answer to ours (RFC 9110, 15.5.9); with this one it is LiveKit's own deadline.
+# Of Twirp's errors. A 408 of this type is LiveKit's own deadline. Another is a proxy's, which had waited
+# for a request on an idle connection, and no answer to ours (RFC 9110, 15.5.9).
 _TWIRP_ERROR: Final = "application/json"
 
 _log = structlog.get_logger(__name__)

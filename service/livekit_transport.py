@@ -95,8 +95,8 @@ class HttpTransport:
         if not (answer.marked or self._warned) and answer.status == HTTPStatus.OK:
             self._warned = True
             _log.warning(
-                "livekit's answers do not repeat the header Origin (does a proxy take it away?); each question "
-                "for participants takes a connection of its own"
+                "livekit's answers do not repeat the header Origin (does a proxy take it away?): "
+                "each question for participants takes a connection of its own"
             )
         return TwirpAnswer(answer.status, answer.media_type, answer.body, answer.date)
 
@@ -142,7 +142,7 @@ class HttpTransport:
                 self._end(connection)
 
     def _take_idle(self, method: str) -> HttpConnection | None:
-        """A connection that was checked as connections are checked now, and on which nothing was left behind."""
+        """A connection that was checked as they are checked now, and on which nothing was left behind."""
         while self._idle:
             connection, _ = self._idle[-1]
             if connection.quiet and self._open[connection] is self._trust.context:

@@ -4,8 +4,9 @@ Step before: `service.relay.servicer` has accepted the stream. Step after: `serv
 call, and `service.relay.outbox` holds the answers until they are sent.
 
 What a stream can hold is bounded. Who sends more calls than are answered, or does not read the answers, is
-not read from; what has come by then waits in its own time, and what has begun waits, before its answer is made,
-for space in the outbox; and as every call has a deadline, also for that and for being sent, what is held goes away by itself.
+not read from. Calls that have come by then wait to begin; those that have begun wait, before their answers
+are made, for space in the outbox. As every call has a deadline, also for that and for being sent, what is
+held goes away by itself.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from service import errors
 from service.error_boundary import status_of
 from service.failure_record import failure_record
 from service.relay.calls import Outcome, RelayedCalls, failure
-from service.relay.outbox import Outbox
+from service.relay.outbox import Outbox, Space
 from service.rpc_types import Context
 from tenantrooms.relay.v1 import relay_pb2 as pb
 
@@ -73,15 +74,16 @@ class Stream:
         calls: serves each call.
         context: the stream's own.
         seconds: after this the other side is asked to go on with another stream; None never asks.
+        space: what all streams hold together.
     """
 
-    def __init__(self, calls: RelayedCalls, context: Context, seconds: float | None) -> None:
+    def __init__(self, calls: RelayedCalls, context: Context, seconds: float | None, space: Space) -> None:
         self._relayed_calls = calls
         self._context = context
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, _Call] = {}
-        self._outbox = Outbox()
+        self._outbox = Outbox(space)
         self._to_send = asyncio.Event()
         self._room = asyncio.Event()
         self._all_read = False
@@ -243,7 +245,10 @@ class Stream:
             if call.task is not None and not call.task.done():
                 call.task.cancel()
                 tasks.append(call.task)
-        await asyncio.wait(tasks)
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            self._outbox.close()
 
 
 def _outcome_of(task: "asyncio.Task[Outcome]") -> Outcome:

@@ -205,6 +205,14 @@ async def test_an_answer_with_its_own_mark_and_anothers_is_no_answer() -> None:
             await transport.post("ListRooms", "token", b"")
 
 
+async def test_the_mark_of_an_interim_answer_does_not_count_for_the_answer() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nAccess-Control-Allow-Origin: MARK\r\n\r\n"
+    async with serving(lambda number: interim + WHOLE if number else MARKED) as (transport, _):
+        await transport.post("ListRooms", "token", b"")
+        with pytest.raises(LiveKitUnavailable, match="another question"):
+            await transport.post("ListRooms", "token", b"")
+
+
 async def test_every_request_has_a_mark_of_its_own() -> None:
     async with serving(lambda _: MARKED) as (transport, seen):
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Answers that nobody asked for, at every moment, for every kind of question: none answers another's question.
+"""Answers that nobody asked for, at every moment, to every kind of question: none answers another question.
 
 Two tenants ask in turn for a room, with its participants, and for their lists.
 """
@@ -170,7 +170,7 @@ async def test_no_answer_is_anothers_and_none_fails(
         assert await asked_in_turn(rooms) == Got(right=ANSWERS, failed=0, foreign=0)
 
 
-# What comes after a question for rooms is taken for its answer then: it lacks the room, but shows none of another.
+# What comes after a question for rooms is taken for its answer then: it lacks the room, and shows no other.
 UNDETECTABLE = {"after the next question"}
 
 

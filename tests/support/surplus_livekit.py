@@ -88,9 +88,10 @@ class SurplusLiveKit:
     def _answer(self, head: bytes, body: bytes) -> bytes:
         mark = b"Access-Control-Allow-Origin: " + _header(head, b"origin") + b"\r\n" if self._marks else b""
         content = _content(head.split()[1].rpartition(b"/")[2], body).SerializeToString()
-        return (
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/protobuf\r\n"
-            b"%bContent-Length: %d\r\n\r\n%b" % (mark, len(content), content)
+        return b"HTTP/1.1 200 OK\r\nContent-Type: application/protobuf\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            mark,
+            len(content),
+            content,
         )
 
 
