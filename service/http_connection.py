@@ -2,9 +2,14 @@
 
 Step before: `service.livekit_transport` keeps a few of these. httptools, the parser that Node.js uses, reads
 the answers. There are no redirects, cookies, proxies or encodings here to be turned off.
+
+HTTP/1.1 says of no answer which request it is for. So each request has a mark of its own in its header
+`Origin`, which LiveKit, as CORS wants it, writes into its answer's `Access-Control-Allow-Origin`.
 """
 
 import asyncio
+import select
+from http import HTTPStatus
 from typing import Final, NamedTuple, cast
 
 import httptools
@@ -14,14 +19,34 @@ from service.upstream_http import AnswerEncoded, AnswerTooLarge
 _MOST_HEAD_BYTES: Final = 64 * 1024
 """Bytes of an answer that are not its body."""
 
+# The statuses whose answers say something of a room. Others are failures, also of proxies themselves.
+_BELIEVED: Final = frozenset({HTTPStatus.OK, HTTPStatus.NOT_FOUND})
+
+_ANY_MARK: Final = b".tenantrooms.invalid"
+
+
+def mark_of(number: int, process: str) -> str:
+    """The mark of a request, as its header `Origin` has it: an origin that is nobody's (RFC 2606).
+
+    Args:
+        number: which request of this process it is.
+        process: tells processes apart, as a proxy may send several of them the wrong answers.
+    """
+    return f"http://{number:x}-{process}.tenantrooms.invalid"
+
 
 class HttpAnswer(NamedTuple):
-    """A whole answer: the status, the bare media type in lower case, the body, and the header `Date`."""
+    """A whole answer: the status, the bare media type in lower case, the body, and the header `Date`.
+
+    Attributes:
+        marked: whether it bears the mark of its request, and so is the answer to it.
+    """
 
     status: int
     media_type: str
     body: bytes
     date: str = ""
+    marked: bool = False
 
 
 class NoAnswer(Exception):
@@ -32,6 +57,10 @@ class AnswerBroken(Exception):
     """What came is no HTTP answer, or broke off."""
 
 
+class AnswerForeign(Exception):
+    """What came is the answer to another request."""
+
+
 class HttpConnection(asyncio.Protocol):
     """One connection, for one request at a time.
 
@@ -40,25 +69,33 @@ class HttpConnection(asyncio.Protocol):
 
     Attributes:
         usable: whether it takes a request: it is open, and the last answer was read to its end, no further.
+        marks: whether an answer here bore its request's mark, so that one without is not believed any more.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self.usable = False
+        self.marks = False
         self._most_bytes = most_bytes
         self._transport: asyncio.Transport | None = None
         self._reading: _Reading | None = None
+        self._arrivals = select.poll()
 
-    async def exchange(self, request: bytes) -> HttpAnswer:
-        """The answer to these bytes, which are one whole request. Needs a usable connection.
+    @property
+    def quiet(self) -> bool:
+        """Whether it is usable, and nothing has come that the event loop has yet to read, nor its end."""
+        return self.usable and not self._closing and not self._arrivals.poll(0)
+
+    async def exchange(self, request: bytes, mark: bytes) -> HttpAnswer:
+        """The answer to these bytes, which are one whole request with this mark. Needs a usable connection.
 
         A call that is cancelled closes the connection.
 
         Raises:
-            NoAnswer, AnswerBroken, AnswerEncoded, AnswerTooLarge: see there.
+            NoAnswer, AnswerBroken, AnswerEncoded, AnswerForeign, AnswerTooLarge: see there.
         """
         assert self._transport is not None  # noqa: S101 (it is usable)
         self.usable = False
-        self._reading = reading = _Reading(self._most_bytes)
+        self._reading = reading = _Reading(self._most_bytes, mark, self.marks)
         self._transport.write(request)
         try:
             answer = await reading.read
@@ -71,7 +108,8 @@ class HttpConnection(asyncio.Protocol):
         if reading.last:
             self.close()
         else:
-            self.usable = not self._transport.is_closing()
+            self.usable = not self._closing
+        self.marks = self.marks or answer.marked
         return answer
 
     def close(self) -> None:
@@ -80,9 +118,14 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def _closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not of that class
+        self._arrivals.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.usable = True
 
     def data_received(self, data: bytes) -> None:
@@ -107,10 +150,12 @@ class _Reading:
         last: whether the connection is at its end with it.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, mark: bytes, needs_mark: bool) -> None:
         self.read: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
         self.last = True
         self._most_bytes = most_bytes
+        self._mark, self._needs_mark = mark, needs_mark
+        self._marked = self._foreign = False
         self._parser = httptools.HttpResponseParser(self)
         self._came = 0
         self._status = 0
@@ -161,6 +206,11 @@ class _Reading:
                 self._date = value.decode("latin-1")
             case b"content-length":
                 self._declared = int(value)
+            case b"access-control-allow-origin":
+                if value == self._mark:
+                    self._marked = True
+                elif value.endswith(_ANY_MARK):
+                    self._foreign = True
 
     def on_headers_complete(self) -> None:
         if self.read.done():
@@ -169,9 +219,13 @@ class _Reading:
         if status < 200:  # an interim answer; the real one follows
             self._media_type = self._encoding = ""
             self._declared = 0
+            self._marked = False
             return
         self._status = status
-        if self._encoding:
+        unproved = self._needs_mark and not self._marked and status in _BELIEVED
+        if self._foreign or unproved:
+            self._fail(AnswerForeign())
+        elif self._encoding:
             self._fail(AnswerEncoded())
         elif self._declared > self._most_bytes:
             self._fail(AnswerTooLarge())
@@ -187,7 +241,9 @@ class _Reading:
     def on_message_complete(self) -> None:
         if self._status and not self.read.done():
             self.last = not self._parser.should_keep_alive()
-            self.read.set_result(HttpAnswer(self._status, self._media_type, b"".join(self._body), self._date))
+            self.read.set_result(
+                HttpAnswer(self._status, self._media_type, b"".join(self._body), self._date, self._marked)
+            )
 
     def _fail(self, error: Exception) -> None:
         if not self.read.done():

@@ -28,6 +28,10 @@ _TRIED_AGAIN: Final = frozenset(
     }
 )
 
+# Of Twirp's errors. A 408 of this type is LiveKit's own deadline. Another is a proxy's, which had waited
+# for a request on an idle connection, and no answer to ours (RFC 9110, 15.5.9).
+_TWIRP_ERROR: Final = "application/json"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -57,7 +61,7 @@ class RetryingTransport:
                 raise
             _log.debug("livekit is asked again", method=method, after=str(error))
         else:
-            if answer.status not in _TRIED_AGAIN or not await self._rested(deadline):
+            if not _may_be_over_soon(answer) or not await self._rested(deadline):
                 return answer
             _log.debug("livekit is asked again", method=method, after=f"HTTP {answer.status}")
         try:
@@ -73,3 +77,9 @@ class RetryingTransport:
             return False
         await asyncio.sleep(pause)
         return True
+
+
+def _may_be_over_soon(answer: TwirpAnswer) -> bool:
+    if answer.status == HTTPStatus.REQUEST_TIMEOUT:
+        return answer.media_type != _TWIRP_ERROR
+    return answer.status in _TRIED_AGAIN

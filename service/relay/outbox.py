@@ -19,8 +19,24 @@ FRAME_BYTES: Final = 1024 * 1024
 MOST_BYTES: Final = 32 * 1024 * 1024
 """Bytes of answers that wait to be sent or are just made; more only for one that is alone."""
 
+MOST_BYTES_OF_ALL: Final = 256 * 1024 * 1024
+"""The same of all streams together; beyond it each stream has one answer at a time."""
+
 _SMALL_CHANGE: Final = 64
 """What an answer takes beside its own bytes, about."""
+
+
+class Space:
+    """What all outboxes hold together.
+
+    Attributes:
+        held: how many bytes.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = 0
 
 
 class _Waiting:
@@ -37,11 +53,16 @@ class _Waiting:
 class Outbox:
     """The answers that wait, in the order in which they came.
 
+    Args:
+        space: what it holds counts there too. Who waits for it waits for this outbox alone to become emptier,
+            so an outbox that is read from never stands still because of others that are not.
+
     Attributes:
         unsent: the bytes of all of them, and of those for which space is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, space: Space) -> None:
+        self._space = space
         self._queue: deque[_Waiting] = deque()
         self._waiting: dict[int, _Waiting] = {}
         self._kept: dict[int, int] = {}
@@ -71,15 +92,21 @@ class Outbox:
 
     def give_back(self, call_id: int) -> None:
         """Frees the space that is kept for this call, if any."""
-        self.unsent -= self._kept.pop(call_id, 0)
+        self._hold(-self._kept.pop(call_id, 0))
         self._admit()
 
     def _fits(self, size: int) -> bool:
-        return not self.unsent or self.unsent + size <= MOST_BYTES
+        return not self.unsent or (
+            self.unsent + size <= MOST_BYTES and self._space.held + size <= MOST_BYTES_OF_ALL
+        )
+
+    def _hold(self, size: int) -> None:
+        self.unsent += size
+        self._space.held += size
 
     def _keep(self, call_id: int, size: int) -> None:
         self._kept[call_id] = size
-        self.unsent += size
+        self._hold(size)
 
     def _admit(self) -> None:
         """Gives space to those whose turn it is, as far as there is any."""
@@ -94,10 +121,10 @@ class Outbox:
 
     def put(self, call_id: int, outcome: Outcome) -> None:
         """Adds the answer to a call, which has none here."""
-        self.unsent -= self._kept.pop(call_id, 0)
+        kept = self._kept.pop(call_id, 0)
         waiting = self._waiting[call_id] = _Waiting(call_id, outcome)
         self._queue.append(waiting)
-        self.unsent += len(outcome.answer)
+        self._hold(len(outcome.answer) - kept)
         if self._in_line:
             self._admit()  # the answer may have become shorter, or an error
 
@@ -106,7 +133,7 @@ class Outbox:
         waiting = self._waiting.pop(call_id, None)
         if waiting is None or waiting.outcome is None:
             return False
-        self.unsent -= len(waiting.outcome.answer) - waiting.sent
+        self._hold(waiting.sent - len(waiting.outcome.answer))
         waiting.outcome = None  # its place in the queue is skipped when it comes up
         self._admit()
         return True
@@ -115,7 +142,7 @@ class Outbox:
         """Puts what goes out next into this frame. The ids of the calls whose answers are whole with it."""
         add = frame.answers.add  # several times as quick as to make answers and copy them into the frame
         complete: list[int] = []
-        size = 0
+        size = gone = 0
         for _ in range(len(self._queue)):  # so at most one piece of each
             if size >= FRAME_BYTES:
                 break
@@ -130,13 +157,19 @@ class Outbox:
                 if waiting.sent < len(outcome.answer):
                     add(id=waiting.call_id, response=piece, more=True)
                     self._queue.append(waiting)
-                    self.unsent -= len(piece)
+                    gone += len(piece)
                     size += len(piece)
                     continue
             add(id=waiting.call_id, response=piece, status=outcome.status, request_id=outcome.request_id)
             del self._waiting[waiting.call_id]
             complete.append(waiting.call_id)
-            self.unsent -= len(piece)
+            gone += len(piece)
             size += len(piece) + len(outcome.status) + _SMALL_CHANGE
+        self._hold(-gone)
         self._admit()
         return complete
+
+    def close(self) -> None:
+        """Gives all space back: nothing of it is sent any more."""
+        self._space.held -= self.unsent
+        self._space = Space()  # what still ends afterwards counts for nobody else

@@ -11,6 +11,7 @@ from typing import Any, Final
 import grpc
 
 from service.relay.calls import RelayedCalls
+from service.relay.outbox import Space
 from service.relay.stream import Stream
 from tenantrooms.relay.v1 import relay_pb2 as pb
 from tenantrooms.relay.v1.relay_pb2_grpc import RelayServicer
@@ -35,6 +36,7 @@ class Relay(RelayServicer):
         self._calls = calls
         self._stream_seconds = stream_seconds
         self._streams: dict[Stream, str] = {}  # with the addresses that they come from
+        self._space = Space()
         self._leaving = False
 
     @property
@@ -65,7 +67,7 @@ class Relay(RelayServicer):
         hosts = list(self._streams.values())
         if len(hosts) >= MOST_STREAMS or hosts.count(host) >= MOST_STREAMS_OF_A_PEER:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many streams")
-        stream = Stream(self._calls, context, self._stream_seconds)
+        stream = Stream(self._calls, context, self._stream_seconds, self._space)
         self._streams[stream] = host
         try:
             async with aclosing(stream.frames(request_iterator)) as frames:

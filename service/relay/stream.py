@@ -4,8 +4,9 @@ Step before: `service.relay.servicer` has accepted the stream. Step after: `serv
 call, and `service.relay.outbox` holds the answers until they are sent.
 
 What a stream can hold is bounded. Who sends more calls than are answered, or does not read the answers, is
-not read from; calls that have begun by then wait, before their answers are made, for space in the outbox; and
-as every call has a deadline, also for that and for being sent, what is held goes away by itself.
+not read from. Calls that have come by then wait to begin; those that have begun wait, before their answers
+are made, for space in the outbox. As every call has a deadline, also for that and for being sent, what is
+held goes away by itself.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from service import errors
 from service.error_boundary import status_of
 from service.failure_record import failure_record
 from service.relay.calls import Outcome, RelayedCalls, failure
-from service.relay.outbox import Outbox
+from service.relay.outbox import Outbox, Space
 from service.rpc_types import Context
 from tenantrooms.relay.v1 import relay_pb2 as pb
 
@@ -73,15 +74,16 @@ class Stream:
         calls: serves each call.
         context: the stream's own.
         seconds: after this the other side is asked to go on with another stream; None never asks.
+        space: what all streams hold together.
     """
 
-    def __init__(self, calls: RelayedCalls, context: Context, seconds: float | None) -> None:
+    def __init__(self, calls: RelayedCalls, context: Context, seconds: float | None, space: Space) -> None:
         self._relayed_calls = calls
         self._context = context
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, _Call] = {}
-        self._outbox = Outbox()
+        self._outbox = Outbox(space)
         self._to_send = asyncio.Event()
         self._room = asyncio.Event()
         self._all_read = False
@@ -149,38 +151,39 @@ class Stream:
     async def _read(self, requests: AsyncIterator[pb.ExchangeRequest]) -> None:
         try:
             async for frame in requests:
+                came = self._loop.time()
                 for call_id in frame.cancelled:
                     self._cancel(call_id)
                 for call in frame.calls:
                     while len(self._calls) >= MOST_CALLS or self._outbox.is_full:
                         self._room.clear()
                         await self._room.wait()
-                    self._begin(call)
+                    self._begin(call, came)
         except Exception as error:  # noqa: BLE001 (whoever writes the frames raises it)
             self._fail(error)
         finally:
             self._all_read = True
             self._to_send.set()
 
-    def _begin(self, call: pb.Call) -> None:
+    def _begin(self, call: pb.Call, came: float) -> None:
         if call.id in self._calls:
             raise errors.RequestMalformed("a call with the id of another")
         begun = self._calls[call.id] = _Call()
         self._carried = True
         method = METHODS.get(call.method)
         metadata = _metadata_of(call)
-        if method is None or metadata is None or not call.milliseconds_left:
+        ends = came + min(call.milliseconds_left, MOST_MILLISECONDS) / 1000
+        if method is None or metadata is None or ends <= self._loop.time():
             refusal = _NO_SUCH_RPC if method is None else _MALFORMED if metadata is None else _TIME_IS_UP
             self._answer(call.id, refusal)
             return
-        seconds = min(call.milliseconds_left, MOST_MILLISECONDS) / 1000
-        begun.timer = self._loop.call_later(seconds, self._expire, call.id, begun)
+        begun.timer = self._loop.call_at(ends, self._expire, call.id, begun)
         begun.task = self._loop.create_task(
             self._relayed_calls.serve(
                 method,
                 metadata,
                 call.request,
-                self._loop.time() + seconds,
+                ends,
                 self._context,
                 space=partial(self._outbox.keep_space, call.id),
             ),
@@ -242,7 +245,10 @@ class Stream:
             if call.task is not None and not call.task.done():
                 call.task.cancel()
                 tasks.append(call.task)
-        await asyncio.wait(tasks)
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            self._outbox.close()
 
 
 def _outcome_of(task: "asyncio.Task[Outcome]") -> Outcome:

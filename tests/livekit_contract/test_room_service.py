@@ -53,6 +53,17 @@ async def test_an_empty_answer_has_an_empty_body(livekit: LiveKit) -> None:
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, "application/protobuf", b"")
 
 
+@pytest.mark.parametrize("is_allowed", [True, False], ids=["answer", "refusal"])
+@pytest.mark.parametrize("origin", ["http://1f-a.tenantrooms.invalid", "http://20-a.tenantrooms.invalid"])
+async def test_every_answer_repeats_the_origin_of_its_request(
+    livekit: LiveKit, origin: str, is_allowed: bool
+) -> None:
+    token = livekit.token({"roomList": is_allowed})
+    answer = await livekit.send("ListRooms", authorization=f"Bearer {token}", origin=origin)
+    assert answer.status == (200 if is_allowed else 401)
+    assert answer.headers.getall("Access-Control-Allow-Origin") == [origin]
+
+
 async def test_no_names_at_all_means_every_room(livekit: LiveKit) -> None:
     for name in ("one", "two", "three"):
         await livekit.create_room(name)

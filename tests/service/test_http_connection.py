@@ -2,19 +2,25 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import cast
 
 import httptools
 import pytest
 
 from service.errors import DomainError, LiveKitAnswerTooLarge, LiveKitFailed, LiveKitUnavailable
+from service.http_connection import HttpConnection
 from service.livekit_transport import MOST_CONNECTIONS, HttpTransport, open_transport
 from service.upstream_http import Trust, trusting
 
 CAP = 1_000
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: Application/Protobuf; a=b\r\n"
 WHOLE = OK + b"Content-Length: 2\r\n\r\nok"
+MARKED = WHOLE.replace(b"\r\n", b"\r\nAccess-Control-Allow-Origin: MARK\r\n", 1)
+"""Bears the mark of its request, as `MARK` stands for it."""
 
 Script = Callable[[int], bytes]
 """What the server sends to its n-th request, counted over all connections from 0."""
@@ -46,7 +52,8 @@ async def serving(
                 seen.connections.append(number)
                 if hold is not None:
                     await hold()
-                answer = script(len(seen.requests) - 1)
+                mark = head.partition(b"Origin: ")[2].partition(b"\r\n")[0]
+                answer = script(len(seen.requests) - 1).replace(b"MARK", mark)
                 writer.write(answer)
                 if answer.endswith(b"END"):
                     writer.write_eof()
@@ -178,6 +185,153 @@ async def test_an_answer_that_nobody_asked_for_answers_nobody() -> None:
         await until(lambda: not connection.usable)
         assert (await transport.post("ListRooms", "token", b"")).body == b"ok"
     assert seen.connections == [0, 1]
+
+
+async def test_an_answer_to_another_question_is_no_answer_and_its_connection_not_used_again() -> None:
+    foreign = MARKED.replace(b"MARK", b"http://1-other.tenantrooms.invalid")
+    async with serving(lambda number: foreign if number == 0 else MARKED) as (transport, seen):
+        with pytest.raises(LiveKitUnavailable, match="another question"):
+            await transport.post("ListRooms", "token", b"")
+        assert (await transport.post("ListRooms", "token", b"")).body == b"ok"
+    assert seen.connections == [0, 1]
+
+
+async def test_an_answer_with_its_own_mark_and_anothers_is_no_answer() -> None:
+    both = MARKED.replace(
+        b"\r\n", b"\r\nAccess-Control-Allow-Origin: http://1-other.tenantrooms.invalid\r\n", 1
+    )
+    async with serving(lambda _: both) as (transport, _):
+        with pytest.raises(LiveKitUnavailable, match="another question"):
+            await transport.post("ListRooms", "token", b"")
+
+
+async def test_the_mark_of_an_interim_answer_does_not_count_for_the_answer() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nAccess-Control-Allow-Origin: MARK\r\n\r\n"
+    async with serving(lambda number: interim + WHOLE if number else MARKED) as (transport, _):
+        await transport.post("ListRooms", "token", b"")
+        with pytest.raises(LiveKitUnavailable, match="another question"):
+            await transport.post("ListRooms", "token", b"")
+
+
+async def test_every_request_has_a_mark_of_its_own() -> None:
+    async with serving(lambda _: MARKED) as (transport, seen):
+        for _ in range(3):
+            await transport.post("ListRooms", "token", b"")
+    marks = {request.partition(b"Origin: ")[2].partition(b"\r\n")[0] for request in seen.requests}
+    assert len(marks) == 3
+    assert all(mark.startswith(b"http://") and mark.endswith(b".tenantrooms.invalid") for mark in marks)
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY])
+async def test_where_answers_bore_marks_one_without_is_believed_only_as_a_failure(status: HTTPStatus) -> None:
+    without = WHOLE.replace(b"200", b"%d" % status)
+    async with serving(lambda number: without if number == 1 else MARKED) as (transport, seen):
+        await transport.post("ListParticipants", "token", b"")
+        if status is HTTPStatus.BAD_GATEWAY:
+            assert (await transport.post("ListParticipants", "token", b"")).status == status
+        else:
+            with pytest.raises(LiveKitUnavailable, match="another question"):
+                await transport.post("ListParticipants", "token", b"")
+        assert (await transport.post("ListParticipants", "token", b"")).body == b"ok"
+    assert seen.connections == ([0, 0, 0] if status is HTTPStatus.BAD_GATEWAY else [0, 0, 1])
+
+
+async def test_without_marks_participants_are_asked_for_on_new_connections_only() -> None:
+    async with serving(lambda _: WHOLE) as (transport, seen):
+        for method in ("ListRooms", "ListParticipants", "ListParticipants", "ListRooms"):
+            await transport.post(method, "token", b"")
+        assert len(transport._open) == 1
+    assert seen.connections == [0, 1, 2, 0]
+
+
+async def test_a_new_connection_takes_the_place_of_an_idle_one_where_all_places_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.livekit_transport.MOST_CONNECTIONS", 1)
+    async with serving(lambda _: WHOLE) as (transport, seen):
+        for method in ("ListRooms", "ListParticipants", "ListRooms"):
+            await transport.post(method, "token", b"")
+            assert len(transport._open) <= 1
+    assert seen.connections == [0, 1, 2]
+
+
+class Bare:
+    """A transport of which a connection sees only what the test does."""
+
+    def __init__(self) -> None:
+        self.socket, self.other = socket.socketpair()
+        self.ends = self.aborted = False
+
+    def get_extra_info(self, _: str) -> socket.socket:
+        return self.socket
+
+    def is_closing(self) -> bool:
+        return self.ends
+
+    def write(self, _: bytes) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.ends = self.aborted = True
+
+
+@pytest.fixture
+def bare() -> Iterator[Bare]:
+    transport = Bare()
+    yield transport
+    transport.socket.close()
+    transport.other.close()
+
+
+async def answered(bare: Bare, then: Callable[[HttpConnection], object]) -> HttpConnection:
+    """A connection on which this happened after an answer was whole, and before who asked went on."""
+    connection = HttpConnection(CAP)
+    connection.connection_made(cast("asyncio.Transport", bare))
+    asking = asyncio.create_task(connection.exchange(b"", b"mark"))
+    await asyncio.sleep(0)
+    connection.data_received(WHOLE)
+    then(connection)
+    assert (await asking).body == b"ok"
+    return connection
+
+
+async def test_a_connection_is_quiet_after_a_whole_answer(bare: Bare) -> None:
+    assert (await answered(bare, lambda _: None)).quiet
+
+
+@pytest.mark.parametrize("surplus", [b"\r\n", b"H", WHOLE])
+async def test_what_comes_before_who_asked_goes_on_ends_the_connection(bare: Bare, surplus: bytes) -> None:
+    connection = await answered(bare, lambda connection: connection.data_received(surplus))
+    assert bare.aborted
+    assert not connection.usable
+    assert not connection.quiet
+
+
+async def test_a_connection_that_ends_before_who_asked_goes_on_is_not_usable(bare: Bare) -> None:
+    connection = await answered(bare, lambda connection: connection.connection_lost(None))
+    assert not connection.usable
+
+
+async def test_a_connection_that_is_closing_when_who_asked_goes_on_is_not_usable(bare: Bare) -> None:
+    connection = await answered(bare, lambda _: setattr(bare, "ends", True))
+    assert not connection.usable
+
+
+async def test_a_connection_that_is_closing_later_is_not_quiet(bare: Bare) -> None:
+    connection = await answered(bare, lambda _: None)
+    bare.ends = True
+    assert not connection.quiet
+
+
+@pytest.mark.parametrize("what", ["a byte", "its end"])
+async def test_a_connection_on_which_something_waits_is_not_quiet(bare: Bare, what: str) -> None:
+    connection = await answered(bare, lambda _: None)
+    if what == "a byte":
+        bare.other.send(b"H")
+    else:
+        bare.other.close()
+    assert connection.usable  # as nothing has read it
+    assert not connection.quiet
 
 
 async def test_a_connection_is_not_used_after_what_is_trusted_has_changed() -> None:

@@ -49,7 +49,12 @@ async def asked(transport: Recorder, timeout: float = 10) -> TwirpAnswer:
 
 @pytest.mark.parametrize(
     "first",
-    [status(500), status(502), status(503), status(504), LiveKitUnavailable("no connection")],
+    [
+        *(status(number) for number in (500, 502, 503, 504)),
+        TwirpAnswer(408, "", b""),  # an idle connection's end, not LiveKit's deadline
+        TwirpAnswer(408, "text/html", b"<h1>408 Request Time-out</h1>"),
+        LiveKitUnavailable("no connection"),
+    ],
     ids=str,
 )
 async def test_what_may_be_over_soon_is_asked_once_more_in_the_same_words(first: Step) -> None:

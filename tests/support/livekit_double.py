@@ -304,8 +304,11 @@ class LiveKitDouble:
         return self._standing.get(method, Normal())
 
 
-async def _like_livekit(_: web.BaseRequest, response: web.StreamResponse) -> None:
+async def _like_livekit(request: web.BaseRequest, response: web.StreamResponse) -> None:
     response.headers["Vary"] = "Origin"
+    if hdrs.ORIGIN in request.headers:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = "*"
     response.headers.pop(hdrs.SERVER, None)
 
 

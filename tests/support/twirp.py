@@ -77,13 +77,14 @@ class TwirpCaller:
         verb: str = "POST",
         path: str | None = None,
         content_type: str | None = "application/protobuf",
+        origin: str | None = None,
     ) -> TwirpAnswer:
         """One request, as it is.
 
         Args:
             authorization: the whole header; None sends none.
             path: instead of the method's own.
-            content_type: None sends none.
+            content_type, origin: None sends none.
         """
         body = message if isinstance(message, bytes) else message.SerializeToString()
         headers = CIMultiDict[str]()
@@ -91,6 +92,8 @@ class TwirpCaller:
             headers["Authorization"] = authorization
         if content_type is not None:
             headers["Content-Type"] = content_type
+        if origin is not None:
+            headers["Origin"] = origin
         async with self._session.request(
             verb,
             self._livekit.url + (SERVICE_PATH + method if path is None else path),

@@ -3,8 +3,11 @@
 import asyncio
 import random
 
+import pytest
+
+from service.relay import outbox as outbox_module
 from service.relay.calls import Outcome
-from service.relay.outbox import FRAME_BYTES, MOST_BYTES, PIECE_BYTES, Outbox
+from service.relay.outbox import FRAME_BYTES, MOST_BYTES, PIECE_BYTES, Outbox, Space
 from tenantrooms.relay.v1 import relay_pb2
 
 
@@ -24,14 +27,14 @@ def frames(outbox: Outbox) -> list[list[int]]:
 
 
 def test_everything_that_is_ready_goes_out_at_once() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     for call_id in range(100):
         outbox.put(call_id, Outcome(b"answer"))
     assert frames(outbox) == [list(range(100))]
 
 
 def test_large_answers_take_turns_with_each_other_and_with_what_comes_later() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     outbox.put(1, Outcome(bytes(3 * PIECE_BYTES)))
     outbox.put(2, Outcome(bytes(2 * PIECE_BYTES + 1)))
     first, complete = frame_of(outbox)
@@ -48,7 +51,7 @@ def test_large_answers_take_turns_with_each_other_and_with_what_comes_later() ->
 
 
 def test_a_frame_is_bounded_and_the_rest_goes_into_the_next() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     for call_id in range(40):
         outbox.put(call_id, Outcome(bytes(PIECE_BYTES)))
     while (frame := frame_of(outbox))[0]:
@@ -56,7 +59,7 @@ def test_a_frame_is_bounded_and_the_rest_goes_into_the_next() -> None:
 
 
 def test_an_answer_that_is_cut_up_is_whole_again_put_together() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     answer = random.Random(1).randbytes(5 * PIECE_BYTES + 17)  # noqa: S311 (repeatable on purpose)
     outbox.put(1, Outcome(answer, b"", "id"))
     pieces = []
@@ -68,7 +71,7 @@ def test_an_answer_that_is_cut_up_is_whole_again_put_together() -> None:
 
 
 def test_what_is_taken_back_is_not_sent_and_its_place_is_free_for_another_answer() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     outbox.put(1, Outcome(bytes(3 * PIECE_BYTES)))
     outbox.put(2, Outcome(b"other"))
     frame_of(outbox)
@@ -82,7 +85,8 @@ def test_what_is_taken_back_is_not_sent_and_its_place_is_free_for_another_answer
 
 def test_the_count_of_unsent_bytes_is_right_after_anything() -> None:
     chance = random.Random(2)  # noqa: S311 (repeatable on purpose)
-    outbox = Outbox()
+    space = Space()
+    outbox = Outbox(space)
     unsent: dict[int, int] = {}
     for call_id in range(2_000):
         size = chance.choice((0, 10, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES))
@@ -97,7 +101,9 @@ def test_the_count_of_unsent_bytes_is_right_after_anything() -> None:
             for answer in answers:
                 unsent[answer.id] -= len(answer.response)
             assert [unsent.pop(each) for each in complete] == [0] * len(complete)
-        assert outbox.unsent == sum(unsent.values())
+        assert outbox.unsent == space.held == sum(unsent.values())
+    outbox.close()
+    assert space.held == 0
 
 
 async def waiting_for_space(outbox: Outbox, *sizes: int) -> list[asyncio.Task[None]]:
@@ -113,7 +119,7 @@ async def admitted(tasks: list[asyncio.Task[None]]) -> list[bool]:
 
 
 async def test_space_is_kept_until_the_answer_is_sent_and_then_given_in_order() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     tasks = await waiting_for_space(outbox, MOST_BYTES, 10, 10)
     assert await admitted(tasks) == [True, False, False]
     assert outbox.is_full
@@ -125,7 +131,7 @@ async def test_space_is_kept_until_the_answer_is_sent_and_then_given_in_order() 
 
 
 async def test_an_answer_that_never_comes_or_is_shorter_gives_its_space_to_the_next() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     tasks = await waiting_for_space(outbox, MOST_BYTES, MOST_BYTES, MOST_BYTES, 10)
     outbox.give_back(1)
     assert await admitted(tasks) == [True, True, False, False]
@@ -139,7 +145,7 @@ async def test_an_answer_that_never_comes_or_is_shorter_gives_its_space_to_the_n
 
 
 async def test_an_answer_larger_than_all_space_is_made_when_it_is_alone() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     tasks = await waiting_for_space(outbox, 10, MOST_BYTES + 1, 10)
     assert await admitted(tasks) == [True, False, False]
     outbox.give_back(1)
@@ -149,7 +155,7 @@ async def test_an_answer_larger_than_all_space_is_made_when_it_is_alone() -> Non
 
 
 async def test_a_call_that_ends_while_it_waits_does_not_hold_up_the_next() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Space())
     tasks = await waiting_for_space(outbox, 10, MOST_BYTES, 10)
     tasks[1].cancel()
     await asyncio.sleep(0)
@@ -158,3 +164,21 @@ async def test_a_call_that_ends_while_it_waits_does_not_hold_up_the_next() -> No
     outbox.give_back(1)
     outbox.give_back(3)
     assert outbox.unsent == 0
+
+
+async def test_all_outboxes_share_one_space_and_each_may_make_one_answer_whatever_the_others_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox_module, "MOST_BYTES_OF_ALL", 100)
+    space = Space()
+    first, second = Outbox(space), Outbox(space)
+    (held,) = await waiting_for_space(first, 90)
+    tasks = await waiting_for_space(second, 20, 20)
+    assert await admitted([held, *tasks]) == [True, True, False]
+    second.put(1, Outcome(bytes(20)))
+    frame_of(second)
+    assert await admitted(tasks) == [True, True]
+    assert space.held == 110
+    first.close()
+    second.close()
+    assert space.held == 0

@@ -200,8 +200,13 @@ async def test_a_stream_that_breaks_while_its_answers_are_not_read_cancels_all_i
         await caller.send(*(relayed(LIST_ROOMS, metadata=TOKEN, call_id=n) for n in range(3)), room("a", 9))
         await gate.until_waiting("a")
         await asyncio.sleep(0.1)  # until the connection is full
+        assert served.relay._space.held > 0
         caller.exchange.cancel()
         await gate.until_cancelled("a")
+        async with asyncio.timeout(10):
+            while served.relay.streams:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0.001)
+        assert served.relay._space.held == 0
 
 
 async def test_the_end_of_the_calls_is_the_end_of_the_stream_once_all_are_answered(gate: Gate) -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from google.rpc.status_pb2 import Status
+from grpc import StatusCode
 
 from service.answer_space import space_for
-from service.relay import outbox
+from service.relay import outbox, stream
 from service.relay.stream import MOST_CALLS
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.service.grpc_calls import LIST_ROOMS, Context
-from tests.service.relay_calls import relayed, relaying
+from tests.service.relay_calls import outcome_of, relayed, relaying
 from tests.service.relay_streams import TOKEN, Gate, room, serving
 
 # --- bounds -----------------------------------------------------------------------------------------------
@@ -30,6 +31,22 @@ async def test_a_stream_with_too_many_calls_is_not_read_from_until_one_is_answer
         gate.let("5")
         assert (await caller.answer()).id == 5
         await gate.until_waiting("one more")
+
+
+async def test_a_call_that_waits_to_begin_waits_in_its_own_time(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "MOST_CALLS", 1)
+    async with serving(gate) as served, relaying(served.channel) as caller:
+        await caller.send(room("first", 1), room("late", 2, milliseconds=20), room("last", 3))
+        await gate.until_waiting("first")
+        await asyncio.sleep(0.05)
+        gate.let("first")
+        assert (await caller.answer()).id == 1
+        late = await caller.answer()
+        assert (late.id, outcome_of(late).code) == (2, StatusCode.DEADLINE_EXCEEDED)
+        await gate.until_waiting("last")
+        assert "late" not in gate.waiting
 
 
 async def test_who_does_not_read_answers_is_not_read_from_until_they_are_gone(
