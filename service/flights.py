@@ -78,6 +78,8 @@ class Flights(Generic[Key, Answer]):
         in_company: for few keys, whose runs take long next to what an answer costs a caller. A run on the
             heels of another waits some milliseconds for those who were just answered and ask again.
             Otherwise they and those who came meanwhile would take turns, and each run serve half of them.
+        hands_over: every caller brings a future, which `fly` answers, or hands to somebody who does so after
+            it has ended. The end of a run tells nobody anything, unless the run has failed.
     """
 
     def __init__(
@@ -86,10 +88,12 @@ class Flights(Generic[Key, Answer]):
         *,
         patient: bool = False,
         in_company: bool = False,
+        hands_over: bool = False,
     ) -> None:
         self._fly = fly
         self._patient = patient
         self._in_company = in_company
+        self._hands_over = hands_over
         self._before: dict[Key, _Before] = {}
         self._boarding: dict[Key, _Flight[Answer]] = {}
         self._in_the_air: dict[Key, _Flight[Answer]] = {}
@@ -99,7 +103,7 @@ class Flights(Generic[Key, Answer]):
 
         Args:
             key: what is asked.
-            waiter: a future of the caller's own. A run that can answer it before it ends may do so.
+            waiter: a future of the caller's own, for runs that answer these.
 
         Raises:
             FlightFailed: see there.
@@ -168,10 +172,10 @@ class Flights(Generic[Key, Answer]):
         for waiter in flight.waiting:
             if waiter.done():
                 continue  # who waits there is leaving, or was answered before
-            if error is None:
-                waiter.set_result(task.result())
-            else:
+            if error is not None:
                 waiter.set_exception(error)
+            elif not self._hands_over:
+                waiter.set_result(task.result())
         boarding = self._boarding.get(key)
         if self._in_company and flight.began:
             now = perf_counter()
