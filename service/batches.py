@@ -152,7 +152,7 @@ class Batches(Generic[Key, Answer]):
         self._in_the_air = batch
         batch.begin()
         if self._halvings:
-            batch.masked = True  # halves of another are being asked about, and what of is not known
+            batch.masked = True  # halves of others are asked about beside it, and may be masked
         try:
             parts = self._parts_of([*batch.waiting])
             if sum(map(len, parts)) != len(batch.waiting):
@@ -255,5 +255,6 @@ def _set(waiters: "Mapping[asyncio.Future[Any], Scope]", outcome: object) -> Non
 def _of_ones_own(failure: Exception) -> Exception:
     """The same failure: raised in all who wait for it, one alone would remember the frames of them all."""
     own = copy(failure)
-    own.__cause__ = failure.__cause__
+    own.__cause__, own.__context__ = failure.__cause__, failure.__context__
+    own.__suppress_context__ = failure.__suppress_context__
     return own.with_traceback(failure.__traceback__)
