@@ -11,12 +11,11 @@ nothing for you": such answers must leave at even times, all of them.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from copy import copy
 from typing import Any, Final, Generic, TypeVar, cast
 
 from service.auth.principal import Scope
 from service.errors import LiveKitFailed, LiveKitRefused, LiveKitTimedOut
-from service.flights import FlightFailed, Flights
+from service.flights import FlightFailed, Flights, of_ones_own
 from service.inquiry import INQUIRY, Inquiry
 from service.searches import Searches
 
@@ -135,7 +134,7 @@ class Batches(Generic[Key, Answer]):
                 self._step_off(batch, key, waiter)
             del waiter
         if isinstance(outcome, Exception):
-            raise _of_ones_own(outcome)
+            raise of_ones_own(outcome)
         return outcome
 
     def _step_off(self, batch: _Batch, key: Key, waiter: "asyncio.Future[Answer | Exception]") -> None:
@@ -250,11 +249,3 @@ def _set(waiters: "Mapping[asyncio.Future[Any], Scope]", outcome: object) -> Non
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(outcome)
-
-
-def _of_ones_own(failure: Exception) -> Exception:
-    """The same failure: raised in all who wait for it, one alone would remember the frames of them all."""
-    own = copy(failure)
-    own.__cause__, own.__context__ = failure.__cause__, failure.__context__
-    own.__suppress_context__ = failure.__suppress_context__
-    return own.with_traceback(failure.__traceback__)

@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import ContextVar
+from copy import copy
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -36,6 +37,17 @@ ABOARD: Final[ContextVar[Sequence[object]]] = ContextVar("aboard", default=())
 
 class FlightFailed(Exception):
     """A run was cancelled from within, so it has neither an answer nor an error of its own."""
+
+
+def of_ones_own(failure: BaseException) -> BaseException:
+    """The same failure, for one of those who share it: one for all would remember the frames of them all."""
+    try:
+        own = copy(failure)
+    except Exception:  # noqa: BLE001 - a class may take other arguments than it keeps
+        return failure
+    own.__cause__, own.__context__ = failure.__cause__, failure.__context__
+    own.__suppress_context__ = failure.__suppress_context__
+    return own.with_traceback(failure.__traceback__)
 
 
 class _Before(NamedTuple):
@@ -173,7 +185,7 @@ class Flights(Generic[Key, Answer]):
             if waiter.done():
                 continue  # who waits there is leaving, or was answered before
             if error is not None:
-                waiter.set_exception(error)
+                waiter.set_exception(of_ones_own(error))
             elif not self._hands_over:
                 waiter.set_result(task.result())
         boarding = self._boarding.get(key)
