@@ -11,16 +11,19 @@ nothing for you": such answers must leave at even times, all of them.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from service.auth.principal import Scope
-from service.errors import LiveKitFailed, LiveKitRefused, LiveKitUnavailable
-from service.flights import Flights
+from service.errors import LiveKitFailed, LiveKitRefused, LiveKitTimedOut
+from service.flights import FlightFailed, Flights, of_ones_own
+from service.inquiry import INQUIRY, Inquiry
 from service.searches import Searches
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
-_Failure = LiveKitUnavailable | LiveKitFailed
+
+_MOST_HALVES: Final = 8
+"""So many halves of failed questions are asked about at a time, whatever they are halves of."""
 
 
 class Asker:
@@ -86,12 +89,13 @@ class Batches(Generic[Key, Answer]):
     """Asks about all keys that came before it asks, one batch at a time.
 
     Each part of a batch is answered when it has landed: a slow one holds up none of the others, but all who
-    came since, until LiveKit's time is up. So no more questions are in the air when LiveKit is slow or away
-    than one batch has parts.
+    came since, until LiveKit's time is up. A part that LiveKit fails at is asked about in halves, within the
+    same time, and these hold up nobody. So when LiveKit is slow or away, no more questions are in the air
+    than one batch has parts; and never more than that and a few halves.
 
     Args:
         ask: answers several keys, each of them.
-        parts_of: which of a batch's keys are asked about in one question.
+        parts_of: which of a batch's keys are asked about in one question; each key is in one of them.
         is_masked: whether an answer tells those with this scope that there is nothing.
     """
 
@@ -106,7 +110,9 @@ class Batches(Generic[Key, Answer]):
         self._is_masked = is_masked
         self._boarding: _Batch | None = None
         self._in_the_air: _Batch | None = None
-        self._flights: Flights[None, Any] = Flights(self._fly, patient=True)
+        self._flights: Flights[None, Any] = Flights(self._fly, patient=True, hands_over=True)
+        self._places = asyncio.Semaphore(_MOST_HALVES)
+        self._halvings: set[asyncio.Task[None]] = set()
 
     async def find(self, key: Key, asker: Asker) -> Answer:
         """The answer about this key, of a question that begins after this call.
@@ -119,22 +125,19 @@ class Batches(Generic[Key, Answer]):
             self._boarding = _Batch(self._in_the_air)
         batch = self._boarding
         asker.rest_on(batch)
-        waiter: asyncio.Future[Answer | _Failure] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer | Exception] = asyncio.get_running_loop().create_future()
         batch.waiting.setdefault(key, {})[waiter] = asker.scope
         try:
-            outcome: Answer | _Failure = await self._flights.join(None, waiter)
+            outcome: Answer | Exception = await self._flights.join(None, waiter)
         finally:
             if batch is self._boarding:
                 self._step_off(batch, key, waiter)
             del waiter
-        if isinstance(outcome, _Failure):
-            try:
-                raise outcome
-            finally:
-                del outcome  # a failure remembers this frame, so it would be a cycle
+        if isinstance(outcome, Exception):
+            raise of_ones_own(outcome)
         return outcome
 
-    def _step_off(self, batch: _Batch, key: Key, waiter: "asyncio.Future[Answer | _Failure]") -> None:
+    def _step_off(self, batch: _Batch, key: Key, waiter: "asyncio.Future[Answer | Exception]") -> None:
         """Who leaves before the questions begin takes the key along, unless others ask for it."""
         del batch.waiting[key][waiter]
         if not batch.waiting[key]:
@@ -147,47 +150,102 @@ class Batches(Generic[Key, Answer]):
         self._boarding = None  # who comes from here on takes the next flight
         self._in_the_air = batch
         batch.begin()
+        if self._halvings:
+            batch.masked = True  # halves of others are asked about beside it, and may be masked
         try:
             parts = self._parts_of([*batch.waiting])
+            if sum(map(len, parts)) != len(batch.waiting):
+                raise RuntimeError("keys that are in none of the parts")
             if len(parts) == 1:
-                await self._ask(batch, parts[0])
+                await self._ask_first(batch, parts[0])
             else:
-                await asyncio.gather(*(self._ask(batch, part) for part in parts))
+                async with asyncio.TaskGroup() as group:
+                    for part in parts:
+                        group.create_task(self._ask_first(batch, part))
         finally:
             self._in_the_air = None
-        if batch.waiting:
-            raise RuntimeError("keys that are in none of the parts")
 
-    async def _ask(self, batch: _Batch, keys: Sequence[Key]) -> None:
-        """Tells those who wait for these keys. One that LiveKit fails at never fails the others.
+    async def _ask_first(self, batch: _Batch, keys: Sequence[Key]) -> None:
+        inquiry = Inquiry()
+        INQUIRY.set(inquiry)
+        if await self._ask(batch, keys):
+            return
+        batch.masked = True  # as far as anybody knows
+        halving = asyncio.create_task(self._find_culprits(batch, keys, inquiry))
+        self._halvings.add(halving)
+        halving.add_done_callback(self._halvings.discard)
+        waiters = [waiter for key in keys for waiter in batch.waiting[key]]
+        waiting = len(waiters)
 
-        A question that failed is asked in halves, down to the keys that LiveKit fails at: fewer than two
-        questions for each key, and none where the failure is not about any of them.
+        def one_less(_waiter: "asyncio.Future[Any]") -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                halving.cancel()
+
+        for waiter in waiters:
+            waiter.add_done_callback(one_less)
+
+    async def _find_culprits(self, batch: _Batch, keys: Sequence[Key], inquiry: Inquiry) -> None:
+        """Finds those of these keys that LiveKit fails at, as far as the time for their question goes."""
+        try:
+            async with asyncio.timeout_at(inquiry.deadline):
+                await self._halve(batch, keys)
+        except TimeoutError:
+            pass
+        finally:
+            self._fail(batch, keys, LiveKitTimedOut("a question failed, and its halves took too long"))
+
+    async def _halve(self, batch: _Batch, keys: Sequence[Key]) -> None:
+        """Asks in halves, down to single keys: fewer than two questions for each."""
+        middle = len(keys) // 2
+        async with asyncio.TaskGroup() as group:
+            for half in (keys[:middle], keys[middle:]):
+                group.create_task(self._ask_half(batch, half))
+
+    async def _ask_half(self, batch: _Batch, keys: Sequence[Key]) -> None:
+        async with self._places:
+            keys = [key for key in keys if not all(waiter.done() for waiter in batch.waiting[key])]
+            told = not keys or await self._ask(batch, keys)
+        if not told:
+            await self._halve(batch, keys)
+
+    async def _ask(self, batch: _Batch, keys: Sequence[Key]) -> bool:
+        """Asks one question and tells all who wait for these keys.
+
+        Returns:
+            False where it told nobody: LiveKit failed, perhaps at some of the keys alone.
         """
         try:
-            answers = await self._ask_about(keys)
-        except (LiveKitUnavailable, LiveKitRefused) as error:
-            self._tell(batch, keys, dict.fromkeys(keys, error))
+            self._tell(batch, keys, await self._ask_about(keys))
         except LiveKitFailed as error:
-            if len(keys) == 1:
-                self._tell(batch, keys, {keys[0]: error})
-                return
-            batch.masked = True  # as far as anybody knows
-            middle = len(keys) // 2
-            await asyncio.gather(self._ask(batch, keys[:middle]), self._ask(batch, keys[middle:]))
-        else:
-            self._tell(batch, keys, answers)
+            if len(keys) > 1 and not isinstance(error, LiveKitRefused):
+                return False
+            self._fail(batch, keys, error)
+        except Exception as error:  # noqa: BLE001 - it is raised in each of those who wait, and in no others
+            self._fail(batch, keys, error)
+        except asyncio.CancelledError:
+            if cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
+                raise  # nobody waits any more, or the time is up
+            self._fail(batch, keys, FlightFailed())  # it was cancelled from within
+        return True
 
-    def _tell(
-        self, batch: _Batch, keys: Sequence[Key], outcomes: "Mapping[Key, Answer] | Mapping[Key, _Failure]"
-    ) -> None:
+    def _tell(self, batch: _Batch, keys: Sequence[Key], outcomes: Mapping[Key, Answer]) -> None:
         for key in keys:
             outcome = outcomes[key]
-            waiters = batch.waiting.pop(key)
             if not batch.masked:
-                batch.masked = isinstance(outcome, _Failure) or any(
-                    self._is_masked(scope, outcome) for scope in waiters.values()
-                )
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(outcome)
+                batch.masked = any(self._is_masked(scope, outcome) for scope in batch.waiting[key].values())
+            _set(batch.waiting.pop(key), outcome)
+
+    def _fail(self, batch: _Batch, keys: Sequence[Key], failure: Exception) -> None:
+        """Tells those of these who have been told nothing yet."""
+        for key in keys:
+            if key in batch.waiting:
+                batch.masked = True
+                _set(batch.waiting.pop(key), failure)
+
+
+def _set(waiters: "Mapping[asyncio.Future[Any], Scope]", outcome: object) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(outcome)

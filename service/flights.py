@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import ContextVar
+from copy import copy
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -36,6 +37,17 @@ ABOARD: Final[ContextVar[Sequence[object]]] = ContextVar("aboard", default=())
 
 class FlightFailed(Exception):
     """A run was cancelled from within, so it has neither an answer nor an error of its own."""
+
+
+def of_ones_own(failure: BaseException) -> BaseException:
+    """The same failure, for one of those who share it: one for all would remember the frames of them all."""
+    try:
+        own = copy(failure)
+    except Exception:  # noqa: BLE001 - a class may take other arguments than it keeps
+        return failure
+    own.__cause__, own.__context__ = failure.__cause__, failure.__context__
+    own.__suppress_context__ = failure.__suppress_context__
+    return own.with_traceback(failure.__traceback__)
 
 
 class _Before(NamedTuple):
@@ -78,6 +90,8 @@ class Flights(Generic[Key, Answer]):
         in_company: for few keys, whose runs take long next to what an answer costs a caller. A run on the
             heels of another waits some milliseconds for those who were just answered and ask again.
             Otherwise they and those who came meanwhile would take turns, and each run serve half of them.
+        hands_over: every caller brings a future, which `fly` answers, or hands to somebody who does so after
+            it has ended. The end of a run tells nobody anything, unless the run has failed.
     """
 
     def __init__(
@@ -86,10 +100,12 @@ class Flights(Generic[Key, Answer]):
         *,
         patient: bool = False,
         in_company: bool = False,
+        hands_over: bool = False,
     ) -> None:
         self._fly = fly
         self._patient = patient
         self._in_company = in_company
+        self._hands_over = hands_over
         self._before: dict[Key, _Before] = {}
         self._boarding: dict[Key, _Flight[Answer]] = {}
         self._in_the_air: dict[Key, _Flight[Answer]] = {}
@@ -99,7 +115,7 @@ class Flights(Generic[Key, Answer]):
 
         Args:
             key: what is asked.
-            waiter: a future of the caller's own. A run that can answer it before it ends may do so.
+            waiter: a future of the caller's own, for runs that answer these.
 
         Raises:
             FlightFailed: see there.
@@ -168,10 +184,10 @@ class Flights(Generic[Key, Answer]):
         for waiter in flight.waiting:
             if waiter.done():
                 continue  # who waits there is leaving, or was answered before
-            if error is None:
+            if error is not None:
+                waiter.set_exception(of_ones_own(error))
+            elif not self._hands_over:
                 waiter.set_result(task.result())
-            else:
-                waiter.set_exception(error)
         boarding = self._boarding.get(key)
         if self._in_company and flight.began:
             now = perf_counter()

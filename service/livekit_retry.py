@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from service.errors import LiveKitTimedOut, LiveKitUnavailable
+from service.inquiry import INQUIRY
 from service.livekit import TwirpAnswer, TwirpTransport
 
 PAUSE_SECONDS: Final = (0.05, 0.15)
@@ -38,7 +39,8 @@ _log = structlog.get_logger(__name__)
 class RetryingTransport:
     """A `service.livekit.TwirpTransport` that tries once more.
 
-    A first try that succeeds costs nothing more.
+    A first try that succeeds costs nothing more. Of an inquiry only the first call is tried again: the others
+    follow from its failure, and whoever asks keeps its deadline.
 
     Args:
         transport: carries one try.
@@ -50,8 +52,13 @@ class RetryingTransport:
         self._timeout = timeout
 
     async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
-        """Carries one call; see `service.livekit.TwirpTransport`. What the second try gives is final."""
+        """Carries one call; see `service.livekit.TwirpTransport`. What the last try gives is final."""
         deadline = asyncio.get_running_loop().time() + self._timeout
+        inquiry = INQUIRY.get(None)
+        if inquiry is not None:
+            if inquiry.deadline is not None:
+                return await self._transport.post(method, token, body)
+            inquiry.deadline = deadline
         try:
             answer = await self._transport.post(method, token, body)
         except LiveKitTimedOut:

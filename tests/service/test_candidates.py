@@ -154,6 +154,68 @@ async def test_names_from_a_reading_that_is_too_old_are_not_used(monkeypatch: py
         assert [question for question, _ in livekit.asked] == ["all rooms", "rooms", "all rooms"]
 
 
+class Slow(RecordedLiveKit):
+    """Takes so many seconds for a whole reading, by a clock of its own, and notes when each began."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(room("a", "acme"))
+        self.seconds = seconds
+        self.now = 0.0
+        self.began: list[float] = []
+
+    async def list_all_rooms(self) -> list[bytes]:
+        self.began.append(self.now)
+        self.now += self.seconds
+        return await super().list_all_rooms()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    livekit = Slow(seconds=2)
+    for module in ("candidates", "scans"):
+        monkeypatch.setattr(f"service.{module}.monotonic", lambda: livekit.now)
+    return livekit
+
+
+# Twice the pause, which is nine times the reading's length or the interval, and the length itself.
+@pytest.mark.parametrize(("interval", "most_age"), [(1, 40), (30, 64)])
+async def test_names_are_used_for_longer_the_longer_a_reading_takes(
+    slow: Slow, interval: float, most_age: float
+) -> None:
+    async with directory_on(slow, interval) as directory:
+        await directory.rooms(ACME, FULL)
+        directory._candidates._background = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+        for age in (most_age, most_age + 0.1):
+            slow.now = age
+            assert await names(directory) == ["a"]
+        assert [question for question, _ in slow.asked] == ["all rooms", "rooms", "all rooms"]
+
+
+@pytest.mark.parametrize(("interval", "began"), [(1, [0, 20, 40, 60]), (30, [0, 32, 64])])
+async def test_readings_in_the_background_take_a_tenth_of_the_time_at_most(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, interval: float, began: list[float]
+) -> None:
+    class Asyncio:
+        """The module, with a sleep by that clock."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(asyncio, name)
+
+        async def sleep(self, seconds: float) -> None:
+            slow.now += seconds
+            await asyncio.sleep(0)
+
+    async with directory_on(slow, interval) as directory:
+        await directory.rooms(ACME, FULL)
+        monkeypatch.setattr(candidates, "asyncio", Asyncio())
+        await names(directory)
+        background = directory._candidates._background
+        assert background is not None
+        async with asyncio.timeout(10):
+            await background
+        assert slow.began[: len(began)] == began
+
+
 async def test_unused_the_readings_in_the_background_end() -> None:
     livekit = RecordedLiveKit(room("a", "acme"))
     async with directory_on(livekit, interval=0.01) as directory:

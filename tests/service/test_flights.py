@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections import defaultdict
+from traceback import walk_tb
 
 import pytest
 
@@ -90,6 +91,34 @@ async def test_a_failure_is_shared_by_those_who_waited_and_by_nobody_after(
     after = asyncio.ensure_future(flights.join("a"))
     (await runs.until("a", 2)).set_result("back")
     assert await after == "back"
+
+
+async def test_a_failure_remembers_only_those_frames_that_it_passed_for_its_own_caller(
+    runs: Runs, flights: Flights[str, str]
+) -> None:
+    class Unlike(Exception):
+        """Cannot be copied."""
+
+        def __init__(self, one: str, other: str) -> None:
+            super().__init__(one + other)
+
+    async def caller() -> int:
+        with pytest.raises((OSError, Unlike), match="gone") as raised:
+            try:
+                await flights.join("a")
+            except Exception:
+                await asyncio.sleep(0)  # as who waits for an even time
+                raise
+        assert str(raised.value.__cause__) == "the cause"
+        return len([*walk_tb(raised.value.__traceback__)])
+
+    frames = []
+    for number, failure in enumerate([OSError("gone"), Unlike("go", "ne")], 1):
+        failure.__cause__ = ValueError("the cause")
+        waiting = [asyncio.ensure_future(caller()) for _ in range(100)]
+        (await runs.until("a", number)).set_exception(failure)
+        frames.append(await asyncio.gather(*waiting))
+    assert len(set(frames[0])) == 1
 
 
 async def test_a_caller_that_leaves_takes_nothing_from_the_others(

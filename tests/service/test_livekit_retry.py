@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from service.errors import DomainError, LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
+from service.inquiry import INQUIRY, Inquiry
 from service.livekit import TwirpAnswer
 from service.livekit_retry import RetryingTransport
 
@@ -112,3 +113,22 @@ async def test_who_leaves_ends_the_try_under_way(steps: tuple[Step, ...]) -> Non
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_of_questions_that_follow_from_one_the_first_sets_the_deadline_and_is_alone_tried_again() -> (
+    None
+):
+    transport = Recorder(status(500), status(500), status(500), LiveKitUnavailable("no connection"))
+    loop = asyncio.get_running_loop()
+    inquiry = Inquiry()
+    INQUIRY.set(inquiry)
+    before = loop.time()
+    assert await asked(transport, timeout=10) == status(500)
+    deadline = inquiry.deadline
+    assert deadline is not None
+    assert before + 10 <= deadline <= loop.time() + 10
+    assert await asked(transport) == status(500)
+    with pytest.raises(LiveKitUnavailable):
+        await asked(transport)
+    assert len(transport.calls) == 4
+    assert inquiry.deadline == deadline
