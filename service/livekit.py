@@ -46,13 +46,13 @@ _CLOCKS_APART_SECONDS: Final = 20
 # In LiveKit's reasons for a 401.
 _OUT_OF_DATE: Final = (b"token is expired", b"token is not valid yet")
 _UNKNOWN_KEY: Final = b"invalid API key"
-# In LiveKit's words for a record of its own store that it cannot read or pass on. Go's protobuf begins its errors
+# LiveKit's words for a record of its own store that it cannot read or pass on. Errors of Go's protobuf begin
 # like the first, with a space or, by the build, a no-break space behind it. (Our request would be a 400.)
 _CORRUPT: Final = ("proto:", "string field contains invalid UTF-8")
 _LOGGED_CHARACTERS: Final = 200
 _WHERE_TO_LOOK: Final = {
-    "ListRooms": "LiveKit cannot read a room in its own store; every list fails until it is gone: look for it "
-    "in LiveKit's Redis (the hash `rooms`), and at what wrote it",
+    "ListRooms": "LiveKit cannot read a room in its own store; lists fail until it is gone: look for it in "
+    "LiveKit's Redis (the hash `rooms`), and at what wrote it",
     "ListParticipants": "LiveKit cannot read a participant in its own store: look for it in LiveKit's Redis "
     "(the hash `room_participants:` and the room's name), and at what wrote it",
 }
