@@ -63,7 +63,7 @@ def is_unreadable(error: bytes) -> bool:
     """Whether LiveKit says of something in its store that it cannot read it; the service looks for this."""
     said = json.loads(error)
     known = ("proto:", "string field contains invalid UTF-8")
-    return said["code"] == "unknown" and said["msg"].startswith(known)
+    return said["code"] == "unknown" and str(said["msg"]).startswith(known)
 
 
 async def test_a_corrupt_participant_fails_those_of_its_room(
