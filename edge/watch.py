@@ -87,6 +87,7 @@ class RequestWatch:
         quick: writes the records of requests that did not fail; structlog does if None.
         tracing: makes spans of them; None makes none.
         clock: rises by 1 a second.
+        service: the address at which the service is called.
     """
 
     def __init__(
@@ -95,7 +96,9 @@ class RequestWatch:
         quick: WriteRecord | None = None,
         tracing: Tracing | None = None,
         clock: Callable[[], float] = monotonic,
+        service: str = "its address",
     ) -> None:
+        self._service = service
         self._row = row or lone_row()
         self._quick = quick or write_slowly
         self._tracing = tracing
@@ -140,6 +143,8 @@ class RequestWatch:
             record["code"] = seen.code
         if seen.reason is not None:
             record["reason"] = seen.reason
+        elif seen.code is not None and seen.code != "OK":
+            record["problem"] = _NO_REASON.get(seen.code, _NOT_OURS).format(self._service)
         if seen.limit is not None:
             record["limit"] = seen.limit
         if status < 400:
@@ -149,6 +154,13 @@ class RequestWatch:
         if self._floods.let_through((status, seen.reason), record):
             self._quick("warning" if status >= 500 or status == 429 else "info", record)
 
+
+# Of codes without a reason of TenantRooms' own: the service has not answered, or somebody else has.
+_NO_REASON: Final = {
+    "UNAVAILABLE": "the service at {} does not answer",
+    "DEADLINE_EXCEEDED": "the service at {} did not answer within TENANTROOMS_EDGE_TIMEOUT_SECONDS",
+}
+_NOT_OURS: Final = "no answer as TenantRooms gives them: see what listens at {}, and what is between"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _QUIET: Final = frozenset({"home", "health"})
