@@ -7,9 +7,9 @@ Before it: `asgi`, which tells when a request comes and how it ended. After it: 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic, perf_counter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from common.floods import Floods
+from common.floods import LEFT_OUT, Floods
 from common.quick_log import WriteRecord, write_slowly
 from edge.numbers import Row, lone_row
 from edge.paths import DETAILS_PLACEHOLDER, DOCS_PATH, DOCUMENT_PATH, HOME_PATH, LIST_PATH
@@ -102,7 +102,7 @@ class RequestWatch:
         self._row = row or lone_row()
         self._quick = quick or write_slowly
         self._tracing = tracing
-        self._floods = Floods(clock)
+        self._floods = Floods(clock, self._left_out)
 
     def opened(self, quick: WriteRecord | None, tracing: Tracing | None) -> None:
         """What only the running event loop can give: see the arguments of the class."""
@@ -129,6 +129,15 @@ class RequestWatch:
             if seen.span is not None:
                 seen.span.end(seen.route, status, seen.reason)
             self._record(seen, status, seconds)
+
+    def close(self) -> None:
+        """Writes how many records were left out, of what has not been told yet."""
+        self._floods.close()
+
+    def _left_out(self, kind: Any, count: int) -> None:
+        status, reason = kind
+        record: dict[str, object] = {"event": LEFT_OUT, "status": status, "not_logged": count}
+        self._quick("info", {**record, "reason": reason} if reason else record)
 
     def _record(self, seen: Seen, status: int, seconds: float) -> None:
         record: dict[str, object] = {

@@ -71,6 +71,7 @@ def load_worker(
                 yield client
             finally:
                 asking.cancel()
+                watch.close()
 
     leave = Leave(listener, stopping, settings.announce_seconds)
     stop_worker_on_first_signal(leave)

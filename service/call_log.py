@@ -5,11 +5,11 @@ Step before: `service.call_watch`. Step after: `common.quick_log` writes, `commo
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from common.floods import Floods
+from common.floods import LEFT_OUT, Floods
 from common.quick_log import WriteRecord, write_slowly
 from service.errors import DomainError, RoomNotFound
 from service.failure_record import failure_record
@@ -36,7 +36,7 @@ class CallLog:
 
     def __init__(self, quick: WriteRecord | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._quick = quick or write_slowly
-        self._floods = Floods(clock)
+        self._floods = Floods(clock, self._left_out)
 
     def write(
         self, code: str, reason: str, record: dict[str, object], error: BaseException | None = None
@@ -65,6 +65,15 @@ class CallLog:
             return
         told = {} if error is None else failure_record(error, foreseen=isinstance(error, DomainError))
         _log.error(**{**record, "event": "rpc failed"}, **told)
+
+    def close(self) -> None:
+        """Writes how many records were left out, of what has not been told yet."""
+        self._floods.close()
+
+    def _left_out(self, kind: Any, count: int) -> None:
+        code, reason = kind
+        record: dict[str, object] = {"event": LEFT_OUT, "code": code, "not_logged": count}
+        self._quick("info", {**record, "reason": reason} if reason else record)
 
 
 def _why_refused(error: BaseException | None) -> str:

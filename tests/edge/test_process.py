@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from common.floods import BURST, LEFT_OUT
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.edge.edge_process import EdgeProcess, environment, eventually, free_port, parse, start
 from tests.edge.fake_service import FakeService
@@ -237,6 +238,19 @@ async def test_a_worker_that_dies_is_replaced(service: FakeService) -> None:
         await eventually(has_another)
         await until(edge, 200)
         assert await edge.stop() == 0
+
+
+async def test_a_flood_is_few_records_and_at_the_end_how_many_were_left_out() -> None:
+    async with EdgeProcess({}) as edge:
+        for _ in range(BURST + 30):
+            assert (await edge.ask("/nowhere")).status == 404
+        assert await edge.stop() == 0
+        records = [json.loads(line) for line in edge.log.splitlines()]
+    written = sum(record.get("status") == 404 and record["event"] == "request" for record in records)
+    told = sum(record.get("not_logged", 0) for record in records)
+    assert written + told == BURST + 30
+    (last,) = (record for record in records if record["event"] == LEFT_OUT)
+    assert (last["status"], last["level"]) == (404, "info")
 
 
 async def problems(edge: EdgeProcess, count: int) -> list[str]:

@@ -242,6 +242,22 @@ def test_a_flood_of_refusals_is_few_lines_and_how_many_were_left_out() -> None:
     assert written[-1]["not_logged"] == 1000 - BURST
 
 
+def test_what_was_left_out_at_the_end_is_a_record_of_its_own() -> None:
+    written: list[dict[str, object]] = []
+    log = CallLog(lambda _level, record: written.append(record), lambda: 0.0)
+    for _ in range(BURST + 3):
+        log.write("UNAUTHENTICATED", "CREDENTIAL_REJECTED", {"rpc": LIST_ROOMS})
+    log.close()
+    assert written[BURST:] == [
+        {
+            "event": "records were left out",
+            "code": "UNAUTHENTICATED",
+            "reason": "CREDENTIAL_REJECTED",
+            "not_logged": 3,
+        }
+    ]
+
+
 def test_calls_that_went_well_are_all_written_and_probes_are_not() -> None:
     written: list[dict[str, object]] = []
     log = CallLog(lambda _level, record: written.append(record))
