@@ -3,6 +3,7 @@
 Before it: nothing. After it: `worker`, in each of granian's worker processes.
 """
 
+import gc
 import math
 import multiprocessing
 import socket
@@ -65,7 +66,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return _CANNOT_START
-    return _serve(settings, address)
+    code = _serve(settings, address)
+    gc.freeze()  # there is nothing that Python would have to find before it ends, and it would look twice
+    return code
 
 
 def _free_address(host: str, port: int) -> str:

@@ -7,9 +7,9 @@ Before it: `asgi`, which tells when a request comes and how it ended. After it: 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic, perf_counter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from common.floods import Floods
+from common.floods import LEFT_OUT, Floods
 from common.quick_log import WriteRecord, write_slowly
 from edge.numbers import Row, lone_row
 from edge.paths import DETAILS_PLACEHOLDER, DOCS_PATH, DOCUMENT_PATH, HOME_PATH, LIST_PATH
@@ -87,6 +87,7 @@ class RequestWatch:
         quick: writes the records of requests that did not fail; structlog does if None.
         tracing: makes spans of them; None makes none.
         clock: rises by 1 a second.
+        service: the address at which the service is called.
     """
 
     def __init__(
@@ -95,11 +96,13 @@ class RequestWatch:
         quick: WriteRecord | None = None,
         tracing: Tracing | None = None,
         clock: Callable[[], float] = monotonic,
+        service: str = "its address",
     ) -> None:
+        self._service = service
         self._row = row or lone_row()
         self._quick = quick or write_slowly
         self._tracing = tracing
-        self._floods = Floods(clock)
+        self._floods = Floods(clock, self._left_out)
 
     def opened(self, quick: WriteRecord | None, tracing: Tracing | None) -> None:
         """What only the running event loop can give: see the arguments of the class."""
@@ -127,6 +130,15 @@ class RequestWatch:
                 seen.span.end(seen.route, status, seen.reason)
             self._record(seen, status, seconds)
 
+    def close(self) -> None:
+        """Writes how many records were left out, of what has not been told yet."""
+        self._floods.close()
+
+    def _left_out(self, kind: Any, count: int) -> None:
+        status, reason = kind
+        record: dict[str, object] = {"event": LEFT_OUT, "status": status, "not_logged": count}
+        self._quick("info", {**record, "reason": reason} if reason else record)
+
     def _record(self, seen: Seen, status: int, seconds: float) -> None:
         record: dict[str, object] = {
             "event": "request",
@@ -140,6 +152,8 @@ class RequestWatch:
             record["code"] = seen.code
         if seen.reason is not None:
             record["reason"] = seen.reason
+        elif seen.code is not None and seen.code != "OK":
+            record["problem"] = _NO_REASON.get(seen.code, _NOT_OURS).format(self._service)
         if seen.limit is not None:
             record["limit"] = seen.limit
         if status < 400:
@@ -149,6 +163,13 @@ class RequestWatch:
         if self._floods.let_through((status, seen.reason), record):
             self._quick("warning" if status >= 500 or status == 429 else "info", record)
 
+
+# Of codes without a reason of TenantRooms' own: the service has not answered, or somebody else has.
+_NO_REASON: Final = {
+    "UNAVAILABLE": "the service at {} does not answer",
+    "DEADLINE_EXCEEDED": "the service at {} did not answer within TENANTROOMS_EDGE_TIMEOUT_SECONDS",
+}
+_NOT_OURS: Final = "no answer as TenantRooms gives them: see what listens at {}, and what is between"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _QUIET: Final = frozenset({"home", "health"})

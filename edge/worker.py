@@ -51,7 +51,7 @@ def load_worker(
     configure_logs(settings.log_level)
     readiness = Readiness()
     row = rows.claim()
-    watch = RequestWatch(row)
+    watch = RequestWatch(row, service=settings.grpc_target)
 
     @asynccontextmanager
     async def open_client() -> AsyncIterator[RoomsClient]:
@@ -71,6 +71,7 @@ def load_worker(
                 yield client
             finally:
                 asking.cancel()
+                watch.close()
 
     leave = Leave(listener, stopping, settings.announce_seconds)
     stop_worker_on_first_signal(leave)

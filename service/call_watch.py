@@ -123,7 +123,7 @@ class CallWatch:
         caller = PRINCIPAL.get(None)
         tenant = caller.tenant_id if isinstance(caller, Tenant) else None
         self._metrics.ended(call.rpc, code, reason, seconds, tenant)
-        if error is not None and (problem := _PROBLEMS.get(type(error))):  # type: ignore[arg-type]
+        if error is not None and (problem := _PROBLEMS.get(type(error))):
             self._metrics.needs_an_operator(problem)
         if call.span is not None:
             call.span.end(code, reason, call.upstream_calls)

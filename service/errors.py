@@ -154,6 +154,11 @@ class LiveKitNotConfigured(DomainError):
     reason = ErrorReason.LIVEKIT_NOT_CONFIGURED
     text = "LiveKit service not configured"
 
+    def __init__(
+        self, what_to_do: str = "set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, which takes a restart"
+    ) -> None:
+        super().__init__(what_to_do)
+
 
 class LiveKitUnavailable(DomainError):
     """LiveKit could not be reached, or said that it cannot answer now."""

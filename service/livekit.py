@@ -24,6 +24,7 @@ from livekit.protocol.room import (
 from service.errors import (
     LiveKitClockOff,
     LiveKitFailed,
+    LiveKitRecordCorrupt,
     LiveKitRefused,
     LiveKitUnavailable,
     RoomNotFound,
@@ -45,7 +46,16 @@ _CLOCKS_APART_SECONDS: Final = 20
 # In LiveKit's reasons for a 401.
 _OUT_OF_DATE: Final = (b"token is expired", b"token is not valid yet")
 _UNKNOWN_KEY: Final = b"invalid API key"
+# LiveKit's words for a record of its own store that it cannot read or pass on. Errors of Go's protobuf begin
+# like the first, with a space or, by the build, a no-break space behind it. (Our request would be a 400.)
+_CORRUPT: Final = ("proto:", "string field contains invalid UTF-8")
 _LOGGED_CHARACTERS: Final = 200
+_WHERE_TO_LOOK: Final = {
+    "ListRooms": "LiveKit cannot read a room in its own store; lists fail until it is gone: look for it in "
+    "LiveKit's Redis (the hash `rooms`), and at what wrote it",
+    "ListParticipants": "LiveKit cannot read a participant in its own store: look for it in LiveKit's Redis "
+    "(the hash `room_participants:` and the room's name), and at what wrote it",
+}
 # Nothing that a person would read. Whoever answers may quote our token, in an encoding of its own choice.
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/_=%-]{24,}")
 # More than any Twirp error has, and little enough to be parsed at once.
@@ -146,6 +156,8 @@ def _failure(method: str, answer: TwirpAnswer) -> Exception:
         return _refusal(method, answer)
     code, message = _twirp_error(answer.body[:_ERROR_BYTES_READ].decode("utf-8", "replace"))
     what = f"{method}: HTTP {answer.status}, {_quoted(f'{code}: {message}')}"
+    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and message.startswith(_CORRUPT):
+        return LiveKitRecordCorrupt(f"{what}: {_WHERE_TO_LOOK[method]}")
     if code == "not_found" and answer.status == HTTPStatus.NOT_FOUND and method == "ListParticipants":
         return RoomNotFound(what)
     return LiveKitUnavailable(what) if answer.status in _AWAY else LiveKitFailed(what)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from service.errors import DomainError
+from service.errors import DomainError, LiveKitNotConfigured
 
 PROBE_NAME: Final = "tenantrooms-readiness-probe"
 """A room that is asked for by name, which LiveKit answers at nearly no cost. It need not exist."""
@@ -57,7 +57,9 @@ class Readiness:
     async def run(self) -> None:
         """Asks again and again; for a task of its own."""
         if self._livekit is None:
-            return  # the start-up log has said so
+            missing = LiveKitNotConfigured()
+            self._failed(type(missing).__name__, str(missing))
+            return
         while True:
             await self._ask(self._livekit)
             await self._sleep(SECONDS_WHILE_READY if self._ready else SECONDS_WHILE_NOT)

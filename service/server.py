@@ -149,6 +149,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], files: Watch
         drain.cancel()
         second.cancel()
         await asyncio.wait({drain, second})
+    log.close()
     if not drain.cancelled():
         drain.result()
     _log.info("stopped")

@@ -5,13 +5,17 @@ Step before: `service.authentication` has a call's metadata. Step after: the ver
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from service.auth.bearer import token_in
 from service.auth.principal import Anonymous, Principal
 from service.auth.question import Question, question_of
 from service.errors import CredentialMissing, CredentialRejected
 from service.metadata import Metadata, values_of
+
+_UNKNOWN: Final = (
+    "no secret is like it, it is no token of the identity provider, and no auth service is asked"
+)
 
 
 class Verifier(Protocol):
@@ -85,7 +89,7 @@ class Authenticator:
             if principal is not None:
                 return principal
         if self._auth_service is None:
-            raise CredentialRejected
+            raise CredentialRejected(_UNKNOWN)
         return Unsettled(token)
 
     async def settle(self, unsettled: Unsettled, rpc: str, request: Any, metadata: Metadata) -> Principal:
@@ -95,5 +99,5 @@ class Authenticator:
             CredentialRejected, AuthServiceFailed, AuthServiceUnavailable, JwtSigningFailed: as it says.
         """
         if self._auth_service is None:
-            raise CredentialRejected
+            raise CredentialRejected(_UNKNOWN)
         return await self._auth_service.verify(question_of(rpc, request, metadata, unsettled.token))

@@ -26,9 +26,9 @@ def token_in(authorization: Sequence[str]) -> str:
         CredentialMalformed: there is no such token, or there are several.
     """
     if len(set(authorization)) != 1:
-        raise CredentialMalformed
+        raise CredentialMalformed("it comes several times, and not always the same")
     scheme, _, token = authorization[0].partition(" ")
     token = token.strip(" ")
     if scheme.lower() != "bearer" or not is_token(token):  # RFC 9110: the scheme is case-insensitive
-        raise CredentialMalformed
+        raise CredentialMalformed("it is not 'Bearer' and a token of visible ASCII, 8,192 characters at most")
     return token

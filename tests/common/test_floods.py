@@ -1,5 +1,11 @@
 """Floods of records: so many of a kind at once, then so many a second, and a count of those left out."""
 
+import asyncio
+from collections.abc import Hashable
+
+import pytest
+
+from common import floods as module
 from common.floods import BURST, PER_SECOND, Floods
 
 
@@ -27,3 +33,30 @@ def test_the_next_record_of_its_kind_says_once_how_many_were_left_out() -> None:
     now += 1
     assert through(floods, "b", 1) == [{}]
     assert through(floods, "a", 2) == [{"not_logged": 1000 - BURST}, {}]
+
+
+async def test_what_was_left_out_is_told_after_a_while_though_no_record_comes_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LEFT_OUT_SECONDS", 0.01)
+    told: asyncio.Queue[tuple[Hashable, int]] = asyncio.Queue()
+    floods = Floods(lambda: 100.0, lambda kind, count: told.put_nowait((kind, count)))
+    through(floods, "a", 1000)
+    async with asyncio.timeout(10):
+        assert await told.get() == ("a", 1000 - BURST)
+    through(floods, "a", 5)
+    async with asyncio.timeout(10):
+        assert await told.get() == ("a", 5)
+    floods.close()
+    assert told.empty()
+
+
+async def test_what_a_later_record_has_told_is_not_told_again_and_the_end_tells_the_rest() -> None:
+    now, told = 100.0, list[tuple[Hashable, int]]()
+    floods = Floods(lambda: now, lambda kind, count: told.append((kind, count)))
+    through(floods, "a", BURST + 7)
+    through(floods, "b", BURST + 3)
+    now += 0.15
+    assert through(floods, "a", 1) == [{"not_logged": 7}]
+    floods.close()
+    assert told == [("b", 3)]

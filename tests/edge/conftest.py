@@ -43,7 +43,18 @@ async def shared_edge(shared_service: FakeService) -> AsyncIterator[EdgeProcess]
     settings = {
         "TENANTROOMS_GRPC_TARGET": shared_service.address,
         "TENANTROOMS_EDGE_TIMEOUT_SECONDS": "5",
-        "TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "0.5",
+        # On a busy machine a test may take long between connecting and sending its request.
+        "TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "60",
+    }
+    async with EdgeProcess(settings) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="session")
+async def shared_impatient_edge(shared_service: FakeService) -> AsyncIterator[EdgeProcess]:
+    settings = {
+        "TENANTROOMS_GRPC_TARGET": shared_service.address,
+        "TENANTROOMS_EDGE_HEADER_TIMEOUT_SECONDS": "1",
     }
     async with EdgeProcess(settings) as edge:
         yield edge
@@ -53,3 +64,9 @@ async def shared_edge(shared_service: FakeService) -> AsyncIterator[EdgeProcess]
 def edge(shared_edge: EdgeProcess, service: FakeService) -> EdgeProcess:
     """A real `python -m edge` in front of `service`; all tests share it."""
     return shared_edge
+
+
+@pytest.fixture
+def impatient_edge(shared_impatient_edge: EdgeProcess, service: FakeService) -> EdgeProcess:
+    """The same, for those who send slowly on purpose: it waits a second for headers, and for a body."""
+    return shared_impatient_edge

@@ -127,7 +127,7 @@ async def test_a_body_is_ignored_up_to_its_limit(edge: EdgeProcess, service: Fak
 
 
 async def test_slow_headers_are_cut_off_and_nobody_else_is_held_up(
-    edge: EdgeProcess, service: FakeService
+    impatient_edge: EdgeProcess, service: FakeService
 ) -> None:
     """MATRIX C2 with all of its 500, whether they send nothing more or a byte now and then."""
 
@@ -137,13 +137,14 @@ async def test_slow_headers_are_cut_off_and_nobody_else_is_held_up(
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    silent = [asyncio.create_task(edge.raw(b"GET /livekit/rooms HTTP/1.1\r\nHo")) for _ in range(499)]
-    reader, writer = await edge.connect()
+    begun = b"GET /livekit/rooms HTTP/1.1\r\nHo"
+    silent = [asyncio.create_task(impatient_edge.raw(begun)) for _ in range(499)]
+    reader, writer = await impatient_edge.connect()
     writer.write(b"GET /livekit/rooms HTTP/1.1\r\nX: ")
     trickling = asyncio.create_task(trickle(writer))
     try:
-        assert (await edge.ask("/livekit/rooms")).status == 200
-        async with asyncio.timeout(10):  # the setting says 0.5; granian's own default is 30
+        assert (await impatient_edge.ask("/livekit/rooms")).status == 200
+        async with asyncio.timeout(10):  # the setting says 1; granian's own default is 30
             answers = await asyncio.gather(*silent, reader.read(), return_exceptions=True)
         # Cut off without an answer; a reset is as good as an end.
         for answer in answers:
@@ -164,14 +165,14 @@ async def test_a_body_that_is_no_http_is_refused_in_json(edge: EdgeProcess, serv
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 async def test_a_stuck_body_is_cut_off_and_nobody_else_is_held_up(
-    edge: EdgeProcess, service: FakeService, method: bytes
+    impatient_edge: EdgeProcess, service: FakeService, method: bytes
 ) -> None:
     head = method + b" /livekit/rooms HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
-    reader, writer = await edge.connect()
+    reader, writer = await impatient_edge.connect()
     writer.write(head + b"Content-Length: 10\r\n\r\nabc")
     assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"  # it waits for the rest
-    assert (await edge.ask("/livekit/rooms")).status == 200
-    async with asyncio.timeout(10):  # the setting says 0.5
+    assert (await impatient_edge.ask("/livekit/rooms")).status == 200
+    async with asyncio.timeout(10):  # the setting says 1
         reply = parse(await reader.read())  # to the end: the connection does not stay either
     writer.close()
     assert (reply.status, reply.header("connection")) == (408, "close")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from common.floods import BURST, LEFT_OUT
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.edge.edge_process import EdgeProcess, environment, eventually, free_port, parse, start
 from tests.edge.fake_service import FakeService
@@ -239,6 +240,33 @@ async def test_a_worker_that_dies_is_replaced(service: FakeService) -> None:
         assert await edge.stop() == 0
 
 
+async def test_a_flood_is_few_records_and_at_the_end_how_many_were_left_out() -> None:
+    async with EdgeProcess({}) as edge:
+        for _ in range(BURST + 30):
+            assert (await edge.ask("/nowhere")).status == 404
+        assert await edge.stop() == 0
+        records = [json.loads(line) for line in edge.log.splitlines()]
+    written = sum(record.get("status") == 404 and record["event"] == "request" for record in records)
+    told = sum(record.get("not_logged", 0) for record in records)
+    assert written + told == BURST + 30
+    (last,) = (record for record in records if record["event"] == LEFT_OUT)
+    assert (last["status"], last["level"]) == (404, "info")
+
+
+async def problems(edge: EdgeProcess, count: int) -> list[str]:
+    """What the records of so many requests, which may come after their answers, say of the service."""
+
+    def found() -> list[dict[str, str]]:
+        told = [json.loads(line) for line in edge.log.splitlines() if line.endswith("}")]
+        return [record for record in told if record["event"] == "request" and "code" in record]
+
+    async def are_recorded() -> bool:
+        return len(found()) >= count
+
+    await eventually(are_recorded)
+    return [record["problem"] for record in found()]
+
+
 async def test_a_call_that_takes_too_long_is_given_up(service: FakeService) -> None:
     service.script.hold = asyncio.Event()
     settings = {"TENANTROOMS_EDGE_TIMEOUT_SECONDS": "0.2", "TENANTROOMS_GRPC_TARGET": service.address}
@@ -246,6 +274,11 @@ async def test_a_call_that_takes_too_long_is_given_up(service: FakeService) -> N
         for path in (ROOMS, f"{ROOMS}/a"):
             reply = await edge.ask(path)
             assert (reply.status, reply.json) == (503, {"error": "Service unavailable"})
+        assert (
+            await problems(edge, 2)
+            == [f"the service at {service.address} did not answer within TENANTROOMS_EDGE_TIMEOUT_SECONDS"]
+            * 2
+        )
     assert all(call.seconds_left < 1 for call in service.calls)
     assert len(service.calls) == 2
 
@@ -257,6 +290,7 @@ async def test_the_order_of_starts_does_not_matter_and_a_service_may_come_and_go
             reply = await edge.ask(path)
             assert (reply.status, reply.json) == (503, {"error": "Service unavailable"})
         assert (await edge.ask("/")).status == 200
+        assert await problems(edge, 2) == [f"the service at {address} does not answer"] * 2
         for _ in range(2):
             async with FakeService(address):
                 await until(edge, 200)

@@ -154,6 +154,7 @@ async def test_a_failed_call_becomes_the_answer_of_the_error_table(
         reply = await ask(app, target)
     assert (reply.status, reply.json) == expected
     (line,) = log
+    assert ("problem" in line) is (reason is None)
     told = (line["status"], line["code"], line.get("reason"), line["request_id"])
     assert told == (reply.status, code, reason, reply.header("x-request-id"))
     assert line["log_level"] == ("warning" if reply.status >= 500 or reply.status == 429 else "info")

@@ -1,12 +1,16 @@
 """What is told of each call: one record, counts and, where switched on, a span; floods in few lines."""
 
 import json
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from common.floods import BURST
 from service import errors
@@ -19,6 +23,7 @@ from service.server import running_server
 from service.settings import load
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.service.grpc_calls import GET_ROOM, LIST_ROOMS, call
+from tests.support.identity_provider import AUDIENCE, ISSUER, ec_key, good_claims, key_set
 from tests.support.livekit_double import LiveKitDouble
 from tests.support.livekit_faults import PlainText, RawBody, TwirpError
 
@@ -53,26 +58,33 @@ class Watched:
         return self.metrics.registry.get_sample_value(f"tenantrooms_{name}", labels)
 
 
-@pytest.fixture
-async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]:
-    address = f"unix:{tmp_path_factory.mktemp('watched')}/s"
+@asynccontextmanager
+async def watching(folder: Path, **changes: str) -> AsyncIterator[Watched]:
+    """A service with these settings changed; an empty one is taken away."""
+    address = f"unix:{folder}/s"
     async with LiveKitDouble() as livekit, grpc.aio.insecure_channel(address) as channel:
-        settings = load(
-            {
-                "TENANTROOMS_GRPC_LISTEN": address,
-                "AUTH_REQUIRED": "true",
-                "AUTH_API_SECRETS_JSON": SECRETS,
-                "LIVEKIT_URL": livekit.url,
-                "LIVEKIT_API_KEY": livekit.api_key,
-                "LIVEKIT_API_SECRET": livekit.api_secret,
-                "TENANTROOMS_METRICS_TENANTS": "1",
-            }
-        )
+        environment = {
+            "TENANTROOMS_GRPC_LISTEN": address,
+            "AUTH_REQUIRED": "true",
+            "AUTH_API_SECRETS_JSON": SECRETS,
+            "LIVEKIT_URL": livekit.url,
+            "LIVEKIT_API_KEY": livekit.api_key,
+            "LIVEKIT_API_SECRET": livekit.api_secret,
+            "TENANTROOMS_METRICS_TENANTS": "1",
+            **changes,
+        }
+        settings = load({name: value for name, value in environment.items() if value})
         watched = Watched(channel, Metrics(), livekit)
         livekit.put_room("own", owner="acme")
         livekit.put_participant("own", "somebody")
         async with running_server(settings, watched.metrics, call_log=CallLog(watched.write)):
             yield watched
+
+
+@pytest.fixture
+async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]:
+    async with watching(tmp_path_factory.mktemp("watched")) as watched:
+        yield watched
 
 
 async def test_a_call_is_one_record_with_its_caller_time_and_questions(watched: Watched) -> None:
@@ -100,6 +112,69 @@ async def test_no_record_has_a_room_or_a_secret_and_refusals_are_no_faults(watch
     assert (refused["event"], "tenant" in refused) == ("rpc refused", False)
     assert (operator["operator"], "tenant" in operator) == ("on-call", False)
     assert "canary" not in repr(watched.records)
+
+
+async def test_the_record_of_a_refused_token_says_why_and_quotes_nothing_and_its_caller_is_not_told(
+    tmp_path: Path,
+) -> None:
+    key, now = ec_key("one"), int(time.time())
+    (tmp_path / "keys.json").write_bytes(key_set(key))
+    oidc = {"ISSUER": ISSUER, "AUDIENCE": AUDIENCE, "TENANT_CLAIM": "tenant", "JWKS_FILE": "keys.json"}
+    good = good_claims(iat=now - 60, exp=now + 300)
+    refused = {
+        key.token(iat=now - 600, exp=now - 300): "it has expired",
+        key.token(**{**good, "aud": "canary-audience"}): "it is meant for another audience",
+        key.token(**{**good, "tenant": " canary "}): "its tenant claim is missing or not usable",
+        ec_key("canary-kid").token(**good): "0 keys fit it",
+        key.token(**{**good, "iss": "https://canary.example"}): "it is no token of the identity provider",
+        key.token(**{**good, "canary": float("nan")}): "NaN and Infinity are not JSON",
+        "canary-secret": "no secret is like it",
+        "canary secret": "8,192 characters",
+    }
+    settings = {f"TENANTROOMS_OIDC_{name}": value for name, value in oidc.items()}
+    settings["TENANTROOMS_OIDC_JWKS_FILE"] = str(tmp_path / "keys.json")
+    async with watching(tmp_path, **settings) as watched:
+        # Twice each: what is said at most once a minute elsewhere is said of each call here.
+        for token, why in [*refused.items(), *refused.items()]:
+            outcome = await call(
+                watched.channel, LIST_ROOMS, metadata=(("authorization", f"Bearer {token}"),)
+            )
+            assert outcome.code is grpc.StatusCode.UNAUTHENTICATED
+            record = watched.records[-1]
+            assert (record["event"], record["request_id"]) == ("rpc refused", outcome.request_id)
+            assert why in record["detail"]
+            assert record["detail"] not in repr(outcome)
+            assert not any(part in repr(watched.records) for part in token.split(".") if len(part) > 12)
+        assert "canary" not in repr(watched.records)
+
+
+async def test_the_records_of_masked_answers_are_alike(watched: Watched) -> None:
+    watched.livekit.put_room("foreign", owner="globex")
+    watched.livekit.put_room("almost", owner="Acme")
+    watched.livekit.put_room("ownerless", metadata='{"auth_id": "acme"')
+    for name in ("absent", "foreign", "almost", "ownerless"):
+        assert await watched.get_room(name, "acme-secret") == "ROOM_NOT_FOUND"
+    # The room goes while its participants are asked for.
+    watched.livekit.script("ListParticipants", TwirpError("not_found", "no such room"))
+    assert await watched.get_room("own", "acme-secret") == "ROOM_NOT_FOUND"
+    vanished = watched.records.pop()
+    told = [{key: value for key, value in each.items() if "ms" not in key} for each in watched.records]
+    assert told == [told[0]] * 4
+    assert vanished.keys() == watched.records[0].keys()
+
+
+async def test_without_a_livekit_key_calls_fail_and_the_log_says_what_to_set(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with watching(tmp_path, LIVEKIT_API_KEY="", LIVEKIT_API_SECRET="") as watched:
+            assert await watched.get_room("own", "acme-secret") == "LIVEKIT_NOT_CONFIGURED"
+            assert await watched.list_rooms("acme-secret") == "LIVEKIT_NOT_CONFIGURED"
+            assert watched.value("operator_problems_total", problem="not_configured") == 2
+    told = [log for log in logs if "LIVEKIT_API_KEY" in log.get("detail", "")]
+    assert [(log["event"], log["log_level"]) for log in told] == [
+        ("not ready", "error"),
+        ("rpc failed", "error"),
+        ("rpc failed", "error"),
+    ]
 
 
 async def test_calls_questions_and_waits_are_counted(watched: Watched) -> None:
@@ -165,6 +240,22 @@ def test_a_flood_of_refusals_is_few_lines_and_how_many_were_left_out() -> None:
     now[0] = 1.0
     log.write("UNAUTHENTICATED", "CREDENTIAL_REJECTED", {"rpc": LIST_ROOMS})
     assert written[-1]["not_logged"] == 1000 - BURST
+
+
+def test_what_was_left_out_at_the_end_is_a_record_of_its_own() -> None:
+    written: list[dict[str, object]] = []
+    log = CallLog(lambda _level, record: written.append(record), lambda: 0.0)
+    for _ in range(BURST + 3):
+        log.write("UNAUTHENTICATED", "CREDENTIAL_REJECTED", {"rpc": LIST_ROOMS})
+    log.close()
+    assert written[BURST:] == [
+        {
+            "event": "records were left out",
+            "code": "UNAUTHENTICATED",
+            "reason": "CREDENTIAL_REJECTED",
+            "not_logged": 3,
+        }
+    ]
 
 
 def test_calls_that_went_well_are_all_written_and_probes_are_not() -> None:

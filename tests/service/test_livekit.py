@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from livekit.protocol import room as proto
 from livekit.protocol.models import ParticipantInfo
 
-from service.errors import DomainError, LiveKitFailed, LiveKitRefused, LiveKitUnavailable, RoomNotFound
+from service.errors import (
+    DomainError,
+    LiveKitFailed,
+    LiveKitRecordCorrupt,
+    LiveKitRefused,
+    LiveKitUnavailable,
+    RoomNotFound,
+)
 from service.livekit import LiveKit, TwirpAnswer
 from service.livekit_tokens import AccessTokens
 from service.room_records import decoded_room
@@ -148,6 +155,25 @@ async def test_every_other_answer_is_a_failure_and_its_text_stays_here(
             await question
         assert type(raised.value) is failure
         assert CANARY not in raised.value.text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "proto: cannot parse invalid wire-format data",
+        "proto:\u00a0cannot parse invalid wire-format data",
+        "string field contains invalid UTF-8",
+    ],
+    ids=["space", "no-break space", "text"],
+)
+async def test_a_record_that_livekit_cannot_read_is_told_apart_with_where_to_look(said: str) -> None:
+    body = json.dumps({"code": "unknown", "msg": said})
+    livekit, _ = asking(TwirpAnswer(500, "application/json", body.encode()))
+    for question in (livekit.list_all_rooms(), livekit.list_rooms_named(["a"])):
+        with pytest.raises(LiveKitRecordCorrupt, match="hash `rooms`"):
+            await question
+    with pytest.raises(LiveKitRecordCorrupt, match="room_participants:"):
+        await livekit.list_participants("a")
 
 
 async def test_not_found_means_no_such_room_to_participants_and_a_failure_to_lists() -> None:

@@ -77,8 +77,11 @@ async def test_an_unforeseen_failure_does_not_end_the_asking_and_its_text_is_not
     assert logs == ["ready: ", "not ready: ", "ready: "]
 
 
-async def test_without_a_livekit_nothing_is_asked_or_told() -> None:
+async def test_without_a_key_nothing_is_asked_and_the_log_says_what_to_set() -> None:
     changes: list[bool] = []
     with capture_logs() as logs:
         await Readiness(None, changes.append).run()
-    assert (changes, logs) == ([], [])
+    assert changes == []
+    (told,) = logs
+    assert (told["event"], told["error"]) == ("not ready", "LiveKitNotConfigured")
+    assert "LIVEKIT_API_KEY" in told["detail"]
