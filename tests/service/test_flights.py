@@ -102,13 +102,16 @@ async def test_a_failure_remembers_only_those_frames_that_it_passed_for_its_own_
         def __init__(self, one: str, other: str) -> None:
             super().__init__(one + other)
 
+    async def ask() -> None:
+        try:
+            await flights.join("a")
+        except Exception:
+            await asyncio.sleep(0)  # as who waits for an even time
+            raise
+
     async def caller() -> int:
         with pytest.raises((OSError, Unlike), match="gone") as raised:
-            try:
-                await flights.join("a")
-            except Exception:
-                await asyncio.sleep(0)  # as who waits for an even time
-                raise
+            await ask()
         assert str(raised.value.__cause__) == "the cause"
         return len([*walk_tb(raised.value.__traceback__)])
 
