@@ -18,7 +18,6 @@ from tenantrooms.v1.error_reason_pb2 import ErrorReason
 from tests.service.grpc_calls import GET_ROOM, LIST_ROOMS, Context, Outcome, Scripted, call, serving
 
 CANARY = "canary-5ecret"
-WARNINGS = (StatusCode.FAILED_PRECONDITION, StatusCode.RESOURCE_EXHAUSTED)
 
 
 def all_errors(base: type[errors.DomainError] = errors.DomainError) -> Iterator[type[errors.DomainError]]:
@@ -156,16 +155,17 @@ async def test_the_log_has_what_the_caller_has_not(served: Served) -> None:
 
 
 @pytest.mark.parametrize("error", CODES)
-async def test_the_log_tells_faults_with_their_cause_from_what_is_the_callers_own_affair(
+async def test_the_log_tells_faults_from_refusals_and_why_but_for_masked_answers(
     served: Served, error: type[errors.DomainError]
 ) -> None:
     with capture_logs() as logs:
         await served.outcome_of(error("why"))
-    faults = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL)
+    codes = StatusCode
+    faults = (codes.UNAVAILABLE, codes.DEADLINE_EXCEEDED, codes.INTERNAL, codes.FAILED_PRECONDITION)
     (record,) = logs
     told = (record["event"], record["log_level"], record.get("detail"))
-    level = "warning" if CODES[error] in WARNINGS else "info"
-    refused = ("rpc refused", level, None)
+    level = "warning" if CODES[error] is codes.RESOURCE_EXHAUSTED else "info"
+    refused = ("rpc refused", level, None if error is errors.RoomNotFound else "why")
     assert told == (("rpc failed", "error", "why") if CODES[error] in faults else refused)
     assert record["reason"] == ErrorReason.Name(error.reason)
 
