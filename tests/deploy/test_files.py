@@ -79,9 +79,7 @@ def test_a_unit_leaves_the_process_what_its_metrics_are_read_from(name: str, tmp
     (tmp_path / "self").symlink_to("/proc/self")
     registry = CollectorRegistry()
     ProcessCollector(proc=str(tmp_path), registry=registry)
-    assert not list(registry.collect()), (
-        "without /proc/stat there are metrics now: ProcSubset=pid is possible"
-    )
+    assert not list(registry.collect()), "metrics need no /proc/stat now: ProcSubset=pid would do"
     assert "\nProcSubset=" not in (UNITS / f"tenantrooms-{name}.service").read_text()
 
 
