@@ -198,6 +198,15 @@ async def test_calls_questions_and_waits_are_counted(watched: Watched) -> None:
     assert watched.value("scans_total") == 1
 
 
+async def test_second_tries_are_counted_though_the_calls_go_well(watched: Watched) -> None:
+    for _ in range(3):
+        watched.livekit.script("ListRooms", TwirpError("unavailable"))
+        assert await watched.list_rooms("acme-secret") == "OK"
+    assert watched.value("livekit_retries_total", cause="http_503") == 3
+    assert watched.value("upstream_calls_total", question="all_rooms", outcome="ok") == 3
+    assert watched.value("upstream_calls_total", question="all_rooms", outcome="unavailable") == 0
+
+
 async def test_tenants_are_told_apart_up_to_the_bound_only(watched: Watched) -> None:
     for secret in ("acme-secret", "globex-secret", "acme-secret", "operator-secret"):
         await watched.list_rooms(secret)
