@@ -267,6 +267,16 @@ def test_what_was_left_out_at_the_end_is_a_record_of_its_own() -> None:
     ]
 
 
+def test_a_tenants_flood_leaves_another_tenants_record_to_be_found() -> None:
+    written: list[dict[str, object]] = []
+    log = CallLog(lambda _level, record: written.append(record), lambda: 0.0)
+    for _ in range(1000):
+        log.write("RESOURCE_EXHAUSTED", "RATE_LIMITED", {"rpc": LIST_ROOMS, "tenant": "acme"})
+    for who in ({"tenant": "globex"}, {"operator": "on-call"}):
+        log.write("RESOURCE_EXHAUSTED", "RATE_LIMITED", {"rpc": LIST_ROOMS, **who})
+    assert [record.get("tenant") for record in written[-2:]] == ["globex", None]
+
+
 def test_calls_that_went_well_are_all_written_and_probes_are_not() -> None:
     written: list[dict[str, object]] = []
     log = CallLog(lambda _level, record: written.append(record))
