@@ -1,7 +1,7 @@
 """`python -m tools.alert_rules`: tries the alert rules with Prometheus's own evaluation of expressions.
 
-tools/alerts/ has the Go program, and pins Prometheus by go.mod and go.sum. It takes Go from PATH, and minutes to
-be built, once. So `make test` takes it where it is built, and builds none.
+tools/alerts/ has the Go program, and pins Prometheus by go.mod and go.sum. Building it takes Go from PATH, and
+minutes, once. So `make test` takes it where it is built, and builds none.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def _build(program: Path) -> int:
         print("There is no Go on PATH, which tools/alerts needs.", file=sys.stderr)
         return CANNOT
     print("Building what evaluates the rules: some minutes, this first time only …", flush=True)
-    command = [go, "test", "-c", "-mod=readonly", "-trimpath", "-vet=off", "-o", program]
+    command: list[str | Path] = [go, "test", "-c", "-mod=readonly", "-trimpath", "-vet=off", "-o", program]
     env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
     return CANNOT if subprocess.run(command, cwd=MODULE, env=env, check=False).returncode else 0
 
