@@ -1,7 +1,7 @@
 """`python -m tools.alert_rules`: tries the alert rules with Prometheus's own evaluation of expressions.
 
-tools/alerts/ has the Go program, and pins Prometheus by go.mod and go.sum. Building it takes Go from PATH, and
-minutes, once. So `make test` takes it where it is built, and builds none.
+tools/alerts/ has the Go program, and pins Prometheus by go.mod and go.sum. Building it takes Go from
+PATH, and minutes, once. So `make test` takes it where it is built, and builds none.
 """
 
 import hashlib
