@@ -52,6 +52,10 @@ check: setup  ## lint, formatting, types, the contract, links in the docs
 	@$(VENV_PYTHON) -m tools.contract check
 	@$(VENV_PYTHON) -m tools.doclinks
 
+.PHONY: rules
+rules: setup  ## try the alert rules with Prometheus's own evaluation; needs Go, and minutes the first time
+	@$(VENV_PYTHON) -m tools.alert_rules
+
 # Takes its packages in addition, into the same .venv.
 .PHONY: bench
 bench: setup  ## measure TenantRooms next to its yardsticks, 25 minutes; ARGS=--quick takes two

@@ -35,6 +35,7 @@ def create_app(
     *,
     leaves: Callable[[], bool] = lambda: False,
     refused: Callable[[Limit], None] = lambda _: None,
+    rate_store_asked: Callable[[bool], None] = lambda _: None,
     ready: Callable[[], bool] = lambda: False,
     watch: RequestWatch | None = None,
 ) -> Edge:
@@ -46,6 +47,7 @@ def create_app(
         ready: whether the service can answer callers.
         leaves: whether this process is about to end, so that clients should use another connection.
         refused: told of each request that is over a limit of calls.
+        rate_store_asked: told of each question to the Redis that counts requests whether it was answered.
         watch: is told of each request.
     """
     admission = Admission(
@@ -59,7 +61,7 @@ def create_app(
         async with open_client() as client, AsyncExitStack() as stack:
             if settings.anonymous_rates:
                 setting = "TENANTROOMS_EDGE_RATE_STORE_URL"
-                rates = open_rates(settings.anonymous_rates, settings.rate_store, setting)
+                rates = open_rates(settings.anonymous_rates, settings.rate_store, setting, rate_store_asked)
                 admission.rates = await stack.enter_async_context(rates)
             app.state[ROOMS_STATE] = Rooms(
                 client,
@@ -96,14 +98,15 @@ def create_app(
 def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     # `Edge` lets only known routes and methods through; what is left is what Litestar finds malformed.
     if error.status_code < 500:
-        return _response(errors.BAD_REQUEST)
+        return _response(errors.BAD_REQUEST, request)
     return _failed(request, error)
 
 
 def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     log_unexpected(error, call_in(request.scope["state"]).request_id)
-    return _response(errors.UNEXPECTED)
+    return _response(errors.UNEXPECTED, request)
 
 
-def _response(answer: Answer) -> Response[bytes]:
+def _response(answer: Answer, request: Request[Any, Any, Any]) -> Response[bytes]:
+    call_in(request.scope["state"]).seen.reason = answer.reason
     return Response(answer.body, status_code=answer.status, media_type=MediaType.JSON)

@@ -101,6 +101,7 @@ class Edge:
             return
         except Exception as error:  # noqa: BLE001 - the last resort: the server's own answer is no JSON
             log_unexpected(error, request_id)
+            seen.reason = errors.UNEXPECTED.reason
             if not exchange.started:
                 await errors.UNEXPECTED(scope, exchange.receive, exchange.send)
         finally:
@@ -115,11 +116,13 @@ class Edge:
             seen.found(found.path)
             found = await self._body_refusal(fields, exchange) or found
         if isinstance(found, Answer):
+            seen.reason = found.reason
             await found(scope, exchange.receive, exchange.send)
             return
         credential = read_credential(fields[b"authorization"], query)
         place = await self._admission.enter(scope, credential, seen) if found.calls_service else None
         if isinstance(place, Answer):
+            seen.reason = place.reason
             await place(scope, exchange.receive, exchange.send)
             return
         call = Call(seen.request_id, credential, found.room_name, tuple(scope["headers"]), seen)

@@ -35,11 +35,13 @@ class Answer:
         status: the HTTP status.
         body: the JSON, encoded.
         headers: header fields that the status asks for.
+        reason: why, for the log alone, where the edge gives it without having asked the service.
     """
 
     status: int
     body: bytes
     headers: Headers = ()
+    reason: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
@@ -50,32 +52,39 @@ class Answer:
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-def _error(status: int, text: str, headers: Headers = ()) -> Answer:
-    return Answer(status, msgspec.json.encode({"error": text}), headers)
+def _error(status: int, text: str, headers: Headers = (), reason: str | None = None) -> Answer:
+    return Answer(status, msgspec.json.encode({"error": text}), headers, reason)
 
 
-def _auth_error(status: int, code: str, text: str, headers: Headers = ()) -> Answer:
-    return Answer(status, msgspec.json.encode({"error": code, "message": text}), headers)
+def _auth_error(
+    status: int, code: str, text: str, headers: Headers = (), reason: str | None = None
+) -> Answer:
+    return Answer(status, msgspec.json.encode({"error": code, "message": text}), headers, reason)
 
 
 _CHALLENGE: Final = (("WWW-Authenticate", "Bearer"),)
 _RETRY: Final = (("Retry-After", "1"),)
+_CLOSE: Final = (("Connection", "close"),)
 
 # What the edge answers by itself.
-BAD_REQUEST: Final = _error(400, "Bad request")
-PATH_NOT_UTF8: Final = _error(400, "Path is not valid UTF-8")
+BAD_REQUEST: Final = _error(400, "Bad request", reason="REQUEST_MALFORMED")
+PATH_NOT_UTF8: Final = _error(400, "Path is not valid UTF-8", reason="PATH_NOT_UTF8")
 CREDENTIAL_UNUSABLE: Final = _auth_error(
-    401, "invalid_auth_header", "The credential is not one usable Bearer token", _CHALLENGE
+    401,
+    "invalid_auth_header",
+    "The credential is not one usable Bearer token",
+    _CHALLENGE,
+    "CREDENTIAL_MALFORMED",
 )
-ROUTE_UNKNOWN: Final = _error(404, "Not Found")
-BODY_BROKEN: Final = _error(400, "Bad request", (("Connection", "close"),))
-BODY_TOO_SLOW: Final = _error(408, "Request Timeout", (("Connection", "close"),))
-BODY_TOO_LARGE: Final = _error(413, "Request body too large")
-PATH_TOO_LONG: Final = _error(414, "Path and query too long")
-HEADERS_TOO_LARGE: Final = _error(431, "Request headers too large")
-UNEXPECTED: Final = _error(500, "Internal server error")
-OVERLOADED: Final = _error(429, "Service overloaded", _RETRY)
-_TOO_MANY_REQUESTS: Final = _error(429, "Too many requests", _RETRY)
+ROUTE_UNKNOWN: Final = _error(404, "Not Found", reason="ROUTE_UNKNOWN")
+BODY_BROKEN: Final = _error(400, "Bad request", _CLOSE, "BODY_BROKEN")
+BODY_TOO_SLOW: Final = _error(408, "Request Timeout", _CLOSE, "BODY_TOO_SLOW")
+BODY_TOO_LARGE: Final = _error(413, "Request body too large", reason="BODY_TOO_LARGE")
+PATH_TOO_LONG: Final = _error(414, "Path and query too long", reason="PATH_TOO_LONG")
+HEADERS_TOO_LARGE: Final = _error(431, "Request headers too large", reason="HEADERS_TOO_LARGE")
+UNEXPECTED: Final = _error(500, "Internal server error", reason="UNEXPECTED")
+OVERLOADED: Final = _error(429, "Service overloaded", _RETRY, "OVERLOADED")
+_TOO_MANY_REQUESTS: Final = _error(429, "Too many requests", _RETRY, "RATE_LIMITED")
 
 
 @lru_cache(maxsize=256)  # a flood is refused for little
@@ -86,10 +95,10 @@ def too_many_requests(seconds: int) -> Answer:
 
 def method_not_allowed(allow: str) -> Answer:
     """The 405 of a route that knows the methods `allow` only."""
-    return _error(405, "Method Not Allowed", (("Allow", allow),))
+    return _error(405, "Method Not Allowed", (("Allow", allow),), "METHOD_NOT_ALLOWED")
 
 
-NOT_READY: Final = _error(503, "Not ready")
+NOT_READY: Final = _error(503, "Not ready", reason="NOT_READY")
 _SERVICE_UNAVAILABLE: Final = _error(503, "Service unavailable")
 
 _FAULT: Final = {

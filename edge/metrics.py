@@ -5,7 +5,8 @@ a room's name or anything that a caller sent.
 Before it: `__main__`, at start. After it: `numbers`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -15,7 +16,19 @@ from prometheus_client.registry import Collector
 
 from common.addresses import HostPort
 from common.version import package_version
-from edge.numbers import CODES, LIMITS, RELAY, ROUTES, RPCS, SECONDS, STATUSES, TIMED, Rows, Sums
+from edge.numbers import (
+    CODES,
+    LIMITS,
+    RELAY,
+    ROUTES,
+    RPCS,
+    SECONDS,
+    STATUSES,
+    STORE,
+    TIMED,
+    Rows,
+    Sums,
+)
 
 _NAMESPACE: Final = "tenantrooms_edge"
 
@@ -63,6 +76,31 @@ class _Numbers(Collector):
         for limit in LIMITS:
             refusals.add_metric([limit], sums.refusals(limit))
         yield refusals
+        store = CounterMetricFamily(
+            f"{_NAMESPACE}_rate_store", "Questions to the Redis that counts requests.", labels=["outcome"]
+        )
+        for outcome in STORE:
+            store.add_metric([outcome], sums.rate_store(outcome))
+        yield store
+        yield from _processes(self._rows.pids())
+
+
+def _processes(pids: Mapping[int, int]) -> Iterator[Metric]:
+    """What the workers use. Each place is a series of its own, so that a new worker begins at 0 there."""
+    cpu = CounterMetricFamily(f"{_NAMESPACE}_worker_cpu_seconds", "CPU time of a worker.", labels=["worker"])
+    memory = GaugeMetricFamily(
+        f"{_NAMESPACE}_worker_resident_memory_bytes", "Resident memory of a worker.", labels=["worker"]
+    )
+    for place, pid in pids.items():
+        # A worker that has just ended, or a system without /proc, has none of them.
+        found = {
+            family.name: family for family in ProcessCollector(pid=partial(int, pid), registry=None).collect()
+        }
+        for name, shown in (("process_cpu_seconds", cpu), ("process_resident_memory_bytes", memory)):
+            if name in found:
+                shown.add_metric([str(place)], found[name].samples[0].value)
+    yield cpu
+    yield memory
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

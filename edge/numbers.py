@@ -32,6 +32,9 @@ RELAY: Final = ("open", "nobody", "refused")
 LIMITS: Final = ("credential_calls", "address_calls", "anonymous_rate", "tenant_rate")
 """The edge's own, over which a request may be; `edge.admission` says what they are."""
 
+STORE: Final = ("success", "failure")
+"""How a question to the Redis that counts requests ended."""
+
 _BUCKETS: Final = len(SECONDS) + 1
 
 # Where each group of numbers begins in a row.
@@ -44,7 +47,8 @@ _SUMS: Final = _TIMES + len(TIMED) * _BUCKETS
 _CALLS: Final = _SUMS + len(TIMED)
 _RELAY: Final = _CALLS + len(RPCS) * len(CODES)
 _REFUSALS: Final = _RELAY + len(RELAY)
-WIDTH: Final = _REFUSALS + len(LIMITS)
+_STORE: Final = _REFUSALS + len(LIMITS)
+WIDTH: Final = _STORE + len(STORE)
 
 _STATUS_PLACE: Final = {int(status): place for place, status in enumerate(STATUSES[:-1])}
 _REQUEST_ROW: Final = {route: _REQUESTS + at * len(STATUSES) for at, route in enumerate(ROUTES)}
@@ -100,6 +104,10 @@ class Row:
         """A request is over this limit, one of `LIMITS`."""
         self._numbers[self._start + _REFUSALS + LIMITS.index(limit)] += 1
 
+    def rate_store_asked(self, success: bool) -> None:
+        """The Redis that counts requests was asked, and has answered or not."""
+        self._numbers[self._start + _STORE + (not success)] += 1
+
     def relay_tried(self, outcome: str) -> None:
         """A stream to the service was to be opened; `outcome` is one of `RELAY`."""
         self._numbers[self._start + _RELAY + RELAY.index(outcome)] += 1
@@ -138,6 +146,10 @@ class Rows:
                     self._numbers[start : start + _GAUGES] = [0.0] * _GAUGES
                     return Row(self._numbers, start)
         return lone_row()
+
+    def pids(self) -> dict[int, int]:
+        """The processes of the workers that live, by the places of their rows."""
+        return {place: pid for place, pid in enumerate(self._owners) if _is_alive(pid)}
 
     def sums(self) -> "Sums":
         """All rows added up; of what is so just now, only those of workers that live."""
@@ -182,6 +194,10 @@ class Sums:
     def refusals(self, limit: str) -> float:
         """Requests that were over this limit."""
         return self._numbers[_REFUSALS + LIMITS.index(limit)]
+
+    def rate_store(self, outcome: str) -> float:
+        """Questions to the Redis that counts requests that ended so."""
+        return self._numbers[_STORE + STORE.index(outcome)]
 
     def relay_tries(self, outcome: str) -> float:
         """How often opening a stream went so."""

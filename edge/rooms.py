@@ -108,6 +108,7 @@ class Rooms:
 
     async def _answer(self, route: Route, call: Call, ask: Callable[[Call], Awaitable[bytes]]) -> Answer:
         if call.credential.kind is Kind.REFUSED:
+            call.seen.reason = errors.CREDENTIAL_UNUSABLE.reason
             return errors.CREDENTIAL_UNUSABLE
         try:
             body = await ask(call)

@@ -45,7 +45,10 @@ async def live() -> ASGIApp:
 @get(READY_PATH, include_in_schema=False)
 async def ready(scope: Scope) -> ASGIApp:
     """Whether callers should be sent here."""
-    return Answer(200, health_json()) if scope["litestar_app"].state[READY_STATE]() else errors.NOT_READY
+    if scope["litestar_app"].state[READY_STATE]():
+        return Answer(200, health_json())
+    call_in(scope["state"]).seen.reason = errors.NOT_READY.reason
+    return errors.NOT_READY
 
 
 @get(

@@ -80,6 +80,7 @@ def load_worker(
         open_client,
         leaves=lambda: leave.begun,
         refused=lambda limit: row.refused(limit.value),
+        rate_store_asked=row.rate_store_asked,
         ready=lambda: readiness.ready,
         watch=watch,
     )

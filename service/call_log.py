@@ -54,7 +54,8 @@ class CallLog:
             if str(record["rpc"]).startswith(_OWN_RPCS):
                 self._quick("info", record)
             return
-        if not self._floods.let_through((code, reason), record):
+        caller = record.get("tenant") or record.get("operator")
+        if not self._floods.let_through((code, reason), record, caller):
             return
         if code not in _FAULTS or not reason:
             level = "warning" if code in _WARNINGS else "info"

@@ -7,6 +7,7 @@ HTTP status alone, which are the same for every room.
 
 import asyncio
 import random
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -33,6 +34,13 @@ _TRIED_AGAIN: Final = frozenset(
 # for a request on an idle connection, and no answer to ours (RFC 9110, 15.5.9).
 _TWIRP_ERROR: Final = "application/json"
 
+NO_ANSWER: Final = "no_answer"
+CAUSES: Final = (
+    NO_ANSWER,
+    *(f"http_{status.value}" for status in sorted({HTTPStatus.REQUEST_TIMEOUT, *_TRIED_AGAIN})),
+)
+"""Why there is a second try: no connection, or one that ended without an answer; or the answer's status."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -45,11 +53,18 @@ class RetryingTransport:
     Args:
         transport: carries one try.
         timeout: seconds for both tries and the pause between them.
+        retried: is told of each second try why there is one, by one of `CAUSES`.
     """
 
-    def __init__(self, transport: TwirpTransport, timeout: float) -> None:
+    def __init__(
+        self,
+        transport: TwirpTransport,
+        timeout: float,
+        retried: Callable[[str], None] = lambda _cause: None,
+    ) -> None:
         self._transport = transport
         self._timeout = timeout
+        self._retried = retried
 
     async def post(self, method: str, token: str, body: bytes) -> TwirpAnswer:
         """Carries one call; see `service.livekit.TwirpTransport`. What the last try gives is final."""
@@ -67,10 +82,12 @@ class RetryingTransport:
             if not await self._rested(deadline):
                 raise
             _log.debug("livekit is asked again", method=method, after=str(error))
+            self._retried(NO_ANSWER)
         else:
             if not _may_be_over_soon(answer) or not await self._rested(deadline):
                 return answer
             _log.debug("livekit is asked again", method=method, after=f"HTTP {answer.status}")
+            self._retried(f"http_{answer.status}")
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._transport.post(method, token, body)

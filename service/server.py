@@ -201,7 +201,7 @@ async def _serving(
     async with (
         EvenAnswers() as even_answers,
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
-        _open_livekit(settings, tokens, trust) as livekit,
+        _open_livekit(settings, tokens, trust, upstream) as livekit,
         _open_directory(settings, livekit, metrics, upstream) as directory,
         open_lasting(settings, metrics.key_set_fetched) as lasting,
         open_rates(
@@ -295,7 +295,7 @@ def _readiness_changed(health: Health, metrics: Metrics, ready: bool) -> None:
 
 @asynccontextmanager
 async def _open_livekit(
-    settings: Settings, tokens: AccessTokens, trust: Trust
+    settings: Settings, tokens: AccessTokens, trust: Trust, upstream: UpstreamWatch
 ) -> AsyncIterator[LiveKit | None]:
     """LiveKit, if there is a key for it."""
     if not settings.livekit_configured:
@@ -305,7 +305,7 @@ async def _open_livekit(
     async with open_transport(
         settings.livekit_url, seconds, settings.livekit_max_response_bytes, trust
     ) as transport:
-        yield LiveKit(RetryingTransport(transport, seconds), tokens)
+        yield LiveKit(RetryingTransport(transport, seconds, upstream.retried), tokens)
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from service.call_watch import CALL
 from service.consistency import Consistency
 from service.directory import RoomSource
 from service.flights import ABOARD
+from service.livekit_retry import CAUSES
 from service.named_rooms import OwnedRoom
 from service.participants import Participants
 from service.plain_metrics import Collected, Counts, Histogram, Level
@@ -113,8 +114,16 @@ class UpstreamWatch:
             _BATCHES,
         )
         self._in_flight = Level("tenantrooms_upstream_in_flight", "Questions under way.")
+        self._retries = Counts(
+            "tenantrooms_livekit_retries",
+            "How often LiveKit was asked a second time, by why.",
+            ("cause",),
+            ((cause,) for cause in CAUSES),
+        )
         self._tracing = tracing
-        Collected(registry, (self._asked, self._waits, self._seconds, self._batches, self._in_flight))
+        Collected(
+            registry, (self._asked, self._waits, self._seconds, self._batches, self._in_flight, self._retries)
+        )
 
     def waits(self, question: str) -> "_Wait":
         """Around a call's wait for an answer, which others may share."""
@@ -138,6 +147,10 @@ class UpstreamWatch:
         self._in_flight.value -= 1
         self._asked.add(question, outcome)
         self._seconds.observe(question, seconds)
+
+    def retried(self, cause: str) -> None:
+        """LiveKit is asked a second time, for one of `service.livekit_retry.CAUSES`."""
+        self._retries.add(cause)
 
     def names(self, count: int) -> None:
         """A question named so many rooms."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tools.livekit_build import LiveKitServerSource
+from tools.livekit_build import LiveKitBuildError, LiveKitServerSource
 
 __all__ = ["Report", "audited", "main"]
 
@@ -99,22 +99,47 @@ def _audit(run: Run, arguments: Sequence[str]) -> int:
     report = Report()
     for lock in LOCKS:
         how = ["--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json", *arguments]
-        audited(lock, run([_tool("pip-audit"), *how, f"--requirement={ROOT / lock}"]).stdout, report)
+        ended = _ran(run, [_tool("pip-audit"), *how, f"--requirement={ROOT / lock}"], lock, report)
+        if ended is not None:
+            audited(lock, ended.stdout, report)
     _audit_livekit(run, report)
     report.say()
     return report.status
+
+
+def _ran(
+    run: Run, command: Sequence[str | Path], what: str, report: Report
+) -> "subprocess.CompletedProcess[str] | None":
+    """What this command has said; None, told in the report, if it could not run or did not end."""
+    try:
+        return run(command)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        report.not_looked_up.append(f"{what}: {_without_end(error)}")
+        return None
+
+
+def _without_end(error: OSError | subprocess.TimeoutExpired) -> str:
+    if isinstance(error, OSError):
+        return f"could not be run: {error}"
+    return f"has not ended within {error.timeout:g} s"
 
 
 def _audit_livekit(run: Run, report: Report) -> None:
     """Ask Go's vulnerability database about the modules in the server's binary."""
     what = "LiveKit's server (tools/livekit/go.sum)"
     source = LiveKitServerSource(ROOT / "tools" / "livekit", ROOT / ".cache" / "livekit", os.environ)
-    server, go = source.find(), shutil.which("go")
+    try:
+        server, go = source.find(), shutil.which("go")
+    except LiveKitBuildError as error:
+        report.not_looked_up.append(f"{what}: {error}")
+        return
     if server is None or go is None:
         missing = "it is not built yet: make test" if server is None else "there is no Go on PATH"
         report.not_looked_up.append(f"{what}: {missing}")
         return
-    ended = run([go, "run", GOVULNCHECK, "-mode=binary", "-format=text", server])
+    ended = _ran(run, [go, "run", GOVULNCHECK, "-mode=binary", "-format=text", server], what, report)
+    if ended is None:
+        return
     if "No vulnerabilities found" in ended.stdout:
         return
     if "Vulnerability #" in ended.stdout:
@@ -133,7 +158,7 @@ def _sbom(run: Run) -> int:
     made = run([_tool("cyclonedx-py"), "requirements", *form, ROOT / "requirements-traces.txt"])
     if made.returncode:
         print(made.stderr, file=sys.stderr)
-        return made.returncode
+        return NOT_LOOKED_UP
     contents = json.loads(made.stdout)
     for component in contents["components"]:
         component.pop("description", None)  # the lock's own lines
@@ -170,7 +195,7 @@ def _run(command: Sequence[str | Path]) -> "subprocess.CompletedProcess[str]":
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says, and give the exit status."""
+    """Do what the command line says, and give the exit status: 1 is for vulnerabilities alone."""
     parser = argparse.ArgumentParser(prog="python -m tools.supply_chain")
     parser.add_argument("what", choices=["audit", "sbom"])
     given, rest = parser.parse_known_args(arguments)
@@ -179,7 +204,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _audit(_run, rest) if given.what == "audit" else _sbom(_run)
     except subprocess.CalledProcessError as error:
         print(error.stderr, file=sys.stderr)
-        return NOT_LOOKED_UP
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"The packages for it: {_without_end(error)}", file=sys.stderr)
+    return NOT_LOOKED_UP
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 import pytest
 
 from common import floods as module
-from common.floods import BURST, PER_SECOND, Floods
+from common.floods import BURST, BURST_EACH, MOST_CALLERS, PER_SECOND, PER_SECOND_EACH, Floods
 
 
 def through(floods: Floods, kind: str, records: int) -> list[dict[str, object]]:
@@ -60,3 +60,29 @@ async def test_what_a_later_record_has_told_is_not_told_again_and_the_end_tells_
     assert through(floods, "a", 1) == [{"not_logged": 7}]
     floods.close()
     assert told == [("b", 3)]
+
+
+def written(floods: Floods, kind: str, caller: str | None, times: int) -> int:
+    return sum(floods.let_through(kind, {}, caller) for _ in range(times))
+
+
+def test_a_callers_flood_does_not_hide_what_happened_to_another() -> None:
+    floods = Floods(lambda: 0.0)
+    assert written(floods, "refused", "acme", 1000) == BURST + BURST_EACH
+    assert written(floods, "refused", "globex", 1000) == BURST_EACH
+    assert written(floods, "refused", None, 1000) == 0
+    record: dict[str, object] = {}
+    assert floods.let_through("refused", record, "initech")
+    assert record["not_logged"] == 2000 - BURST_EACH  # since a record told how many were left out
+
+
+def test_a_fault_that_all_callers_meet_is_no_flood_of_lines() -> None:
+    now = [0.0]
+    floods = Floods(lambda: now[0])
+    callers = [f"tenant-{number}" for number in range(10 * MOST_CALLERS)]
+    for _ in range(20):
+        lines = sum(written(floods, "failed", caller, 10) for caller in callers)
+        assert lines <= BURST + MOST_CALLERS * BURST_EACH
+    now[0] = BURST_EACH / PER_SECOND_EACH  # those who were heard first may be forgotten now
+    assert written(floods, "failed", None, 1000) == BURST
+    assert written(floods, "failed", callers[-1], 10) == BURST_EACH

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from edge.settings import EdgeSettings
 from service.settings import SECRETS, Settings
@@ -18,6 +20,7 @@ UNITS = ROOT / "deploy" / "systemd"
 CONTAINERS = ROOT / "deploy" / "containers"
 DOCKERFILE, COMPOSE = CONTAINERS / "Dockerfile", CONTAINERS / "compose.yaml"
 DEPLOYING = ROOT / "docs" / "how-to" / "deploy.md"
+COMPOSED: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
 TOOLS = Path(sys.executable).parent
 
 SERVICE_NAMES = {str(field.alias) for field in Settings.model_fields.values()} | {
@@ -70,6 +73,16 @@ def test_a_unit_and_its_example_set_only_what_there_is_and_wait_for_the_drain(na
     assert (directives["ProtectSystem"], directives["KillMode"]) == ("strict", "mixed")
 
 
+@pytest.mark.parametrize("name", ["service", "edge"])
+def test_a_unit_leaves_the_process_what_its_metrics_are_read_from(name: str, tmp_path: Path) -> None:
+    # What a process sees with ProcSubset=pid: processes, and nothing else of /proc.
+    (tmp_path / "self").symlink_to("/proc/self")
+    registry = CollectorRegistry()
+    ProcessCollector(proc=str(tmp_path), registry=registry)
+    assert not list(registry.collect()), "metrics need no /proc/stat now: ProcSubset=pid would do"
+    assert "\nProcSubset=" not in (UNITS / f"tenantrooms-{name}.service").read_text()
+
+
 def test_the_dockerfile_passes_its_linter() -> None:
     passes(TOOLS / "hadolint", DOCKERFILE)
 
@@ -113,17 +126,48 @@ def test_the_compose_file_is_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["service", "edge"])
-def test_a_composed_container_is_read_only_and_waits_for_the_drain(name: str) -> None:
-    composed = yaml.safe_load(COMPOSE.read_text())["services"][name]
-    assert composed["read_only"] is True
-    assert composed["cap_drop"] == ["ALL"]
-    assert composed["user"] == "65532:65532"
+def test_a_composed_container_sets_only_what_there_is_and_waits_for_the_drain(name: str) -> None:
+    composed = COMPOSED["services"][name]
     assert set(composed.get("environment", {})) <= NAMES[name]
     assert float(composed["stop_grace_period"].removesuffix("s")) > STOP_SECONDS[name] + 2
 
 
+@pytest.mark.parametrize("name", ["service", "edge", "livekit"])
+def test_a_composed_container_has_few_rights(name: str) -> None:
+    composed = COMPOSED["services"][name]
+    assert composed["cap_drop"] == ["ALL"]
+    assert composed["user"] == "65532:65532"
+    assert composed["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", COMPOSED["services"])
+def test_a_composed_container_is_read_only_is_looked_after_and_comes_back(name: str) -> None:
+    composed = COMPOSED["services"][name]
+    assert composed["read_only"] is True
+    assert composed["restart"] == "unless-stopped"
+    target = composed.get("build", {}).get("target")
+    _, _, stage = DOCKERFILE.read_text().partition(f"FROM runtime AS {target}\n")
+    assert "healthcheck" in composed or "HEALTHCHECK" in stage.partition("\nFROM ")[0]
+
+
+def test_secrets_of_a_composed_container_are_files_and_never_in_its_environment() -> None:
+    # Compose cannot give a container with a read-only file system any others: it would not start.
+    for kind in ("secrets", "configs"):
+        for name, source in COMPOSED.get(kind, {}).items():
+            assert set(source) == {"file"}, name
+            ignored = (ROOT / ".gitignore").read_text().splitlines()
+            assert f"/deploy/containers/{source['file'].removeprefix('./')}" in ignored
+    used = {secret for composed in COMPOSED["services"].values() for secret in composed.get("secrets", [])}
+    assert used == set(COMPOSED["secrets"])
+    mounted = {f"/run/secrets/{name}" for name in used}
+    assert mounted == set(re.findall(r"/run/secrets/[\w.-]+", COMPOSE.read_text()))
+    assert "SECRET" not in (CONTAINERS / "env.example").read_text()
+    named = [name for composed in COMPOSED["services"].values() for name in composed.get("environment", {})]
+    assert not set(named) & (set(SECRETS) - {"LIVEKIT_API_KEY"})  # which is a name
+
+
 def test_livekit_is_the_version_that_is_tested_here() -> None:
-    composed = yaml.safe_load(COMPOSE.read_text())["services"]["livekit"]["image"]
+    composed = COMPOSED["services"]["livekit"]["image"]
     pinned = re.search(r"livekit/livekit-server (v\S+)", (ROOT / "tools" / "livekit" / "go.mod").read_text())
     assert pinned is not None
     assert composed == f"livekit/livekit-server:{pinned[1]}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 import structlog
@@ -321,3 +322,42 @@ async def test_what_escapes_litestar_is_a_json_500_too() -> None:
     assert reply.header("content-type") == "application/json"
     assert reply.header("cache-control") == "no-store"
     assert "hunter2" not in repr(log)
+
+
+REFUSALS = [
+    (b"/" + b"a" * 20_000, {}, 414, "PATH_TOO_LONG"),
+    (b"/livekit/rooms/%FF", {}, 400, "PATH_NOT_UTF8"),
+    (b"/nowhere", {}, 404, "ROUTE_UNKNOWN"),
+    (b"/livekit/rooms", {"method": "POST"}, 405, "METHOD_NOT_ALLOWED"),
+    (b"/livekit/rooms", {"headers": [(b"x", b"a" * 40_000)]}, 431, "HEADERS_TOO_LARGE"),
+    (b"/livekit/rooms", {"headers": [(b"content-length", b"9" * 12)]}, 413, "BODY_TOO_LARGE"),
+    (b"/livekit/rooms", {"headers": [(b"authorization", b"Bearer a b")]}, 401, "CREDENTIAL_MALFORMED"),
+    (b"/readyz", {}, 503, "NOT_READY"),
+]
+
+
+@pytest.mark.parametrize(("target", "how", "status", "reason"), REFUSALS, ids=[each[3] for each in REFUSALS])
+async def test_the_record_of_what_the_edge_itself_refuses_says_why(
+    app: Edge, target: bytes, how: dict[str, Any], status: int, reason: str
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert (await ask(app, target, **how)).status == status
+    (record,) = logs
+    assert (record["status"], record["reason"]) == (status, reason)
+    assert "code" not in record  # the service was not asked
+
+
+async def test_the_record_of_a_request_that_failed_by_a_fault_of_the_edge_says_so() -> None:
+    async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise RuntimeError
+
+    with structlog.testing.capture_logs() as logs:
+        assert (await ask(around(broken), b"/livekit/rooms")).status == 500
+    assert logs[-1]["reason"] == "UNEXPECTED"
+
+
+async def test_the_record_of_a_request_that_goes_well_has_no_reason(app: Edge) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await ask(app, b"/livekit/rooms")
+        await ask(app, b"/livekit/rooms", method="OPTIONS")
+    assert [("reason" in record, record["status"]) for record in logs] == [(False, 200), (False, 204)]

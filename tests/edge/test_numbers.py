@@ -5,7 +5,8 @@ import os
 
 import grpc
 
-from edge.numbers import CODES, ROUTES, SECONDS, STATUSES, TIMED, Row, Rows
+from edge.metrics import registry_of
+from edge.numbers import CODES, LIMITS, ROUTES, SECONDS, STATUSES, STORE, TIMED, Row, Rows
 
 
 def test_the_codes_are_grpcs() -> None:
@@ -38,6 +39,39 @@ def test_times_fall_into_their_buckets() -> None:
     assert (counts[0], counts[1], counts[-1], sum(counts)) == (2, 1, 1, 4)
     assert round(total, 4) == round(SECONDS[0] * 2.01 + SECONDS[-1] * 2, 4)
     assert sum(sums().times(TIMED[1])[0]) == 0
+
+
+def test_questions_to_the_rate_store_and_refusals_have_places_of_their_own() -> None:
+    row, sums = claimed()
+    for success in (True, False, False):
+        row.rate_store_asked(success)
+    row.refused(LIMITS[-1])
+    found = sums()
+    assert [found.rate_store(outcome) for outcome in STORE] == [1, 2]
+    assert [found.refusals(limit) for limit in LIMITS] == [0] * (len(LIMITS) - 1) + [1]
+
+
+def test_what_a_worker_uses_is_a_series_of_its_place_and_ends_with_it() -> None:
+    rows = Rows(1)
+    rows.claim()
+
+    def shown() -> dict[str, dict[str, float]]:
+        return {
+            family.name: {sample.labels["worker"]: sample.value for sample in family.samples}
+            for family in registry_of(rows).collect()
+            if "_worker_" in family.name
+        }
+
+    names = {"tenantrooms_edge_worker_cpu_seconds", "tenantrooms_edge_worker_resident_memory_bytes"}
+    assert set(shown()) == names
+    for value in shown().values():
+        assert set(value) == {"0"}
+        assert value["0"] > 0
+    gone = multiprocessing.get_context("fork").Process(target=rows.claim)
+    gone.start()
+    rows._owners[0] = gone.pid or 0
+    gone.join()
+    assert shown() == {name: {} for name in names}
 
 
 def claimed() -> tuple[Row, "type"]:

@@ -17,6 +17,7 @@ from tests.edge.edge_process import eventually
 from tests.end_to_end.callers import ACME, GLOBEX, Callers
 from tests.end_to_end.conftest import running
 from tests.support.livekit_double import LiveKitDouble
+from tests.support.livekit_faults import Hold
 from tools.ports import free_tcp_port
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -179,6 +180,10 @@ async def test_all_workers_of_the_edge_count_together(livekit: LiveKitDouble, tm
     assert found['tenantrooms_edge_service_calls_total{code="NOT_FOUND",rpc="GetRoom"}'] == 1
     assert found['tenantrooms_edge_request_duration_seconds_count{route="rooms"}'] == 40
     assert found["tenantrooms_edge_requests_in_flight"] == 0
+    for name in ("cpu_seconds_total", "resident_memory_bytes"):
+        used = [value for key, value in found.items() if key.startswith(f"tenantrooms_edge_worker_{name}")]
+        assert len(used) == 3
+        assert min(used) > 0
 
 
 async def test_a_failed_request_is_found_from_its_metric_to_its_one_line_in_each_log(
@@ -213,3 +218,46 @@ async def test_a_failed_request_is_found_from_its_metric_to_its_one_line_in_each
     assert (at_edge["status"], at_edge["code"], at_edge["reason"]) == (500, "INTERNAL", "LIVEKIT_FAILED")
     assert (at_service["tenant"], at_service["upstream_failed"]) == ("acme", ["all_rooms"])
     assert "LIVEKIT_API_KEY" in at_service["detail"]
+
+
+async def test_what_the_edge_refuses_is_counted_by_its_limit_and_so_is_a_rate_store_that_is_away(
+    livekit: LiveKitDouble, tmp_path: Path
+) -> None:
+    settings = {
+        "TENANTROOMS_EDGE_ANONYMOUS_RATE": "2/minute",
+        "TENANTROOMS_EDGE_RATE_STORE_URL": f"redis://127.0.0.1:{free_tcp_port()}",
+        "TENANTROOMS_EDGE_MAX_CALLS_PER_CREDENTIAL": "1",
+    }
+    async with observed(livekit, tmp_path, **settings) as (callers, _, edge):
+        statuses = [(await callers.rest("/livekit/rooms")).status for _ in range(3)]
+        assert statuses == [401, 401, 429]
+        held = Hold()
+        livekit.script_always("ListRooms", held)
+        first = asyncio.create_task(callers.rest("/livekit/rooms", ACME))
+
+        async def is_under_way() -> bool:
+            return (await shown(edge))["tenantrooms_edge_requests_in_flight"] == 1
+
+        await eventually(is_under_way)
+        assert (await callers.rest("/livekit/rooms", ACME)).status == 429
+        held.release()
+        livekit.heal()
+        assert (await first).status == 200
+        found = await shown(edge)
+        assert found['tenantrooms_edge_refusals_total{limit="anonymous_rate"}'] == 1
+        assert found['tenantrooms_edge_refusals_total{limit="credential_calls"}'] == 1
+        assert found['tenantrooms_edge_rate_store_total{outcome="failure"}'] >= 1
+        assert found['tenantrooms_edge_rate_store_total{outcome="success"}'] == 0
+
+        async def told() -> bool:
+            return len(refusals()) == 2
+
+        def refusals() -> list[dict[str, Any]]:
+            return [record for record in records(callers.stack.edge.log) if record.get("status") == 429]
+
+        await eventually(told)
+    said = [(record["limit"], record["reason"], "code" in record) for record in refusals()]
+    assert said == [
+        ("anonymous_rate", "RATE_LIMITED", False),
+        ("credential_calls", "OVERLOADED", False),
+    ]

@@ -198,6 +198,15 @@ async def test_calls_questions_and_waits_are_counted(watched: Watched) -> None:
     assert watched.value("scans_total") == 1
 
 
+async def test_second_tries_are_counted_though_the_calls_go_well(watched: Watched) -> None:
+    for _ in range(3):
+        watched.livekit.script("ListRooms", TwirpError("unavailable"))
+        assert await watched.list_rooms("acme-secret") == "OK"
+    assert watched.value("livekit_retries_total", cause="http_503") == 3
+    assert watched.value("upstream_calls_total", question="all_rooms", outcome="ok") == 3
+    assert watched.value("upstream_calls_total", question="all_rooms", outcome="unavailable") == 0
+
+
 async def test_tenants_are_told_apart_up_to_the_bound_only(watched: Watched) -> None:
     for secret in ("acme-secret", "globex-secret", "acme-secret", "operator-secret"):
         await watched.list_rooms(secret)
@@ -256,6 +265,16 @@ def test_what_was_left_out_at_the_end_is_a_record_of_its_own() -> None:
             "not_logged": 3,
         }
     ]
+
+
+def test_a_tenants_flood_leaves_another_tenants_record_to_be_found() -> None:
+    written: list[dict[str, object]] = []
+    log = CallLog(lambda _level, record: written.append(record), lambda: 0.0)
+    for _ in range(1000):
+        log.write("RESOURCE_EXHAUSTED", "RATE_LIMITED", {"rpc": LIST_ROOMS, "tenant": "acme"})
+    for who in ({"tenant": "globex"}, {"operator": "on-call"}):
+        log.write("RESOURCE_EXHAUSTED", "RATE_LIMITED", {"rpc": LIST_ROOMS, **who})
+    assert [record.get("tenant") for record in written[-2:]] == ["globex", None]
 
 
 def test_calls_that_went_well_are_all_written_and_probes_are_not() -> None:

@@ -8,7 +8,7 @@ import pytest
 from service.errors import DomainError, LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
 from service.inquiry import INQUIRY, Inquiry
 from service.livekit import TwirpAnswer
-from service.livekit_retry import RetryingTransport
+from service.livekit_retry import CAUSES, RetryingTransport
 
 Step = TwirpAnswer | DomainError | Callable[[], Awaitable[TwirpAnswer]]
 
@@ -44,8 +44,10 @@ class Recorder:
         return await step()
 
 
-async def asked(transport: Recorder, timeout: float = 10) -> TwirpAnswer:
-    return await RetryingTransport(transport, timeout).post("ListRooms", "token", b"body")
+async def asked(
+    transport: Recorder, timeout: float = 10, retried: Callable[[str], None] = lambda _: None
+) -> TwirpAnswer:
+    return await RetryingTransport(transport, timeout, retried).post("ListRooms", "token", b"body")
 
 
 @pytest.mark.parametrize(
@@ -132,3 +134,16 @@ async def test_of_questions_that_follow_from_one_the_first_sets_the_deadline_and
         await asked(transport)
     assert len(transport.calls) == 4
     assert inquiry.deadline == deadline
+
+
+async def test_each_second_try_is_told_with_its_cause_and_nothing_else_is() -> None:
+    causes: list[str] = []
+    firsts: list[Step] = [status(number) for number in (500, 502, 503, 504)]
+    for first in [*firsts, TwirpAnswer(408, "", b""), LiveKitUnavailable("no connection")]:
+        await asked(Recorder(first, status(503)), retried=causes.append)
+    assert causes == ["http_500", "http_502", "http_503", "http_504", "http_408", "no_answer"]
+    assert set(causes) == set(CAUSES)
+    await asked(Recorder(GOOD), retried=causes.append)
+    await asked(Recorder(status(404)), retried=causes.append)
+    assert await asked(Recorder(status(503)), timeout=0.01, retried=causes.append) == status(503)
+    assert len(causes) == len(CAUSES)
