@@ -19,6 +19,7 @@ CLIENT_ADDRESS_KEY: Final = "tenantrooms-client-address"
 
 _MOST_CHARACTERS: Final = 64
 _IPV6_SITE: Final = 64
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _MOST_REMEMBERED: Final = 1024
 
 
@@ -62,6 +63,8 @@ class ClientAddresses:
             return str(address), True
         if address.version == 4:
             return str(address), False
+        if address in _NAT64:  # behind it everybody has an IPv4 address, all within one site (RFC 6052)
+            return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)), False
         # Who has one address of a site mostly has them all.
         site = ipaddress.IPv6Address(int(address) >> _IPV6_SITE << _IPV6_SITE)
         return f"{site}/{_IPV6_SITE}", False
