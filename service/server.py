@@ -286,9 +286,10 @@ def _context(trust: Trust, before: Certificates | None, now: Certificates | None
 def _longest_call_seconds(settings: Settings) -> float:
     """How long one call can take: its authentication, its turn, then three questions to LiveKit in turn.
 
-    Each waits for a question under way, and then for its own.
+    Each waits for a question under way, and then for its own; the one about participants has to wait for its
+    turn, too.
     """
-    return longest_use_seconds(settings) + MOST_WAIT_SECONDS + 3 * 2 * settings.livekit_timeout_seconds
+    return longest_use_seconds(settings) + MOST_WAIT_SECONDS + 4 * 2 * settings.livekit_timeout_seconds
 
 
 def _readiness_changed(health: Health, metrics: Metrics, ready: bool) -> None:
@@ -324,6 +325,8 @@ async def _open_directory(
         room_summary,
         settings.index_interval_seconds,
         metrics.rooms_scanned,
+        turn_seconds=settings.livekit_timeout_seconds,
+        refused=metrics.refused,
     )
     try:
         yield WatchedDirectory(directory, upstream)
