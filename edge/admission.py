@@ -59,7 +59,7 @@ class Admission:
         refused: told of each refusal.
 
     Attributes:
-        rates: how often an address may ask without a token, be it with something that is none; None is as often as it likes.
+        rates: how often an address may ask without a token; None is as often as it likes.
     """
 
     def __init__(

@@ -122,7 +122,7 @@ class Directory:
                 await self._turns.wait(owner, self._turn_seconds)
             except TimeoutError:
                 self._refused(Limit.TENANT_CALLS)
-                raise Overloaded from None
+                raise Overloaded.by(Limit.TENANT_CALLS.value) from None
         try:
             return Participants(await self._source.list_participants(room_name))
         finally:
