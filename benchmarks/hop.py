@@ -36,7 +36,7 @@ from service.consistency import Consistency
 from service.error_boundary import ErrorBoundary
 from service.even_answers import EvenAnswers
 from service.named_rooms import OwnedRoom
-from service.ownership import owner_of
+from service.ownership import Owner, owner_of
 from service.participants import Participants
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
@@ -68,7 +68,7 @@ class RoomsInMemory:
         room = Room(name=name, sid="RM_1", metadata=metadata)
         return OwnedRoom(room, owner_of(metadata))
 
-    async def participants(self, room_name: str) -> Participants:
+    async def participants(self, room_name: str, owner: Owner) -> Participants:
         """Nobody."""
         return Participants()
 

@@ -9,6 +9,7 @@ Counting must never stop the calls: while Redis does not answer, each process co
 import asyncio
 import math
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -25,11 +26,14 @@ from redis.backoff import NoBackoff
 REDIS_SECONDS: Final = 0.25
 """What one question to Redis may take."""
 
+MOST_COUNTS: Final = 65_536
+"""Counts in memory at a time, some 25 MiB. A caller has up to two for each rate."""
+
 REDIS_PAUSE_SECONDS: Final = 1.0
 """For how long Redis is not asked after it did not answer."""
 
 _REDIS_CONNECTIONS: Final = 32
-_SWEEP_SECONDS: Final = 10.0
+_LOOKED_AT: Final = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -37,21 +41,26 @@ _log = structlog.get_logger(__name__)
 class Counts(MemoryStorage):
     """Counts in memory.
 
-    The library's own storage looks through all of its keys in a task for every call. This one forgets what is
-    over every few seconds.
+    The library's own storage looks through all of its keys in a task for every call. This one looks at two
+    for each new one, and forgets what is over: so no call waits for that, and little that is over is kept.
+
+    Args:
+        most: so many counts are kept. For more, some that have stood for long make room, as if those callers
+            had not called.
     """
 
     STORAGE_SCHEME = None  # type: ignore[assignment]  # not to be found by a URI, in place of the library's own
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_COUNTS) -> None:
         super().__init__()
-        self._swept = time.monotonic()
+        self._most = most
+        self.expirations: OrderedDict[str, float] = OrderedDict()
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Adds to the count of this key, which is forgotten after `expiry` seconds."""
-        self._sweep()
         now = time.time()
         if self.expirations.get(key, 0) <= now:
+            self._forget_some(now)
             self.storage[key] = 0
             self.expirations[key] = now + expiry
         self.storage[key] += amount
@@ -59,16 +68,20 @@ class Counts(MemoryStorage):
 
     async def decr(self, key: str, amount: int = 1) -> int:
         """Takes from the count of this key."""
-        self.storage[key] = max(self.storage[key] - amount, 0)
+        if key in self.storage:  # else it has been forgotten meanwhile
+            self.storage[key] = max(self.storage[key] - amount, 0)
         return self.storage[key]
 
-    def _sweep(self) -> None:
-        if time.monotonic() - self._swept < _SWEEP_SECONDS:
-            return
-        self._swept, now = time.monotonic(), time.time()
-        for key in [key for key, expires in self.expirations.items() if expires <= now]:
-            del self.expirations[key]
-            self.storage.pop(key, None)
+    def _forget_some(self, now: float) -> None:
+        for _ in range(_LOOKED_AT):
+            if not self.expirations:
+                return
+            key = next(iter(self.expirations))
+            if self.expirations[key] <= now or len(self.expirations) >= self._most:
+                del self.expirations[key]
+                self.storage.pop(key, None)
+            else:
+                self.expirations.move_to_end(key)
 
 
 class Rates:

@@ -16,7 +16,7 @@ from common.fair_share import FairShare
 from common.rates import Rates
 from edge import errors
 from edge.client_address import ClientAddresses
-from edge.credentials import Credential, Kind
+from edge.credentials import Credential
 from edge.errors import Answer
 from edge.known_refusals import KnownRefusals
 from edge.settings.limits import CallLimits
@@ -59,7 +59,7 @@ class Admission:
         refused: told of each refusal.
 
     Attributes:
-        rates: how often an address may ask without a credential; None is as often as it likes.
+        rates: how often an address may ask without a token; None is as often as it likes.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Admission:
             return self._refusal(Limit.ADDRESS_CALLS, seen)
         place = Place(address, None)
         try:
-            refusal = await self._refusal_of_caller(place, digest, credential, seen)
+            refusal = await self._refusal_of_caller(place, digest, seen)
         except BaseException:
             self.leave(place)
             raise
@@ -106,14 +106,12 @@ class Admission:
         if place.credential is not None:
             self._by_credential.leave(place.credential)
 
-    async def _refusal_of_caller(
-        self, place: Place, digest: bytes | None, credential: Credential, seen: Seen
-    ) -> Answer | None:
+    async def _refusal_of_caller(self, place: Place, digest: bytes | None, seen: Seen) -> Answer | None:
         if digest is not None:
             if not self._by_credential.enter(digest):
                 return self._refusal(Limit.CREDENTIAL_CALLS, seen)
             place.credential = digest
-        elif self.rates is not None and credential.kind is Kind.NOTHING:
+        elif self.rates is not None:
             seconds = await self.rates.take(place.address)
             if seconds is not None:
                 return self._refusal(Limit.ANONYMOUS_RATE, seen, seconds)

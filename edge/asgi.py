@@ -125,7 +125,8 @@ class Edge:
             seen.reason = place.reason
             await place(scope, exchange.receive, exchange.send)
             return
-        call = Call(seen.request_id, credential, found.room_name, tuple(scope["headers"]), seen)
+        address = "" if place is None else place.address
+        call = Call(seen.request_id, credential, found.room_name, tuple(scope["headers"]), address, seen)
         handler = self._handlers.get(found.path)
         inner: Any = {"method": "GET", "path": found.path, "state": state_with(call, scope.get("state", {}))}
         try:

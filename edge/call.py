@@ -22,6 +22,7 @@ class Call:
         credential: what the caller presents.
         room_name: the decoded name from the path; empty on routes without one.
         headers: names, in lower case, and values as they came.
+        address: under what it is counted, as `client_address` tells; empty where it is not.
         seen: what has been seen of it.
     """
 
@@ -29,6 +30,7 @@ class Call:
     credential: Credential
     room_name: str
     headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
+    address: str = ""
     seen: Seen = field(default_factory=lambda: Seen("", ""), repr=False)
 
 

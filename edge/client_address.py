@@ -8,7 +8,8 @@ proxy adds for a part of the address, so that one client would be many.
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Final, Literal
 
 from litestar.types import HTTPScope
@@ -22,11 +23,19 @@ UNKNOWN: Final = "unknown"
 
 _MOST_HOPS: Final = 32
 _IPV6_SITE: Final = 64
-# A node of `Forwarded` (RFC 7239), or of `X-Forwarded-For` as proxies write it: perhaps quoted, with a port.
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# A node of `X-Forwarded-For` as proxies write it, or of `Forwarded` without its quotes: perhaps with a port.
 _NODE: Final = re.compile(
-    r'"?(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)|(?P<bare>[0-9A-Fa-f:.]+))(?::\d+)?"?'
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)|(?P<bare>[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._-]+)?))(?::\d+)?"
 )
-_FOR: Final = re.compile(r'(?:^|;)\s*for=("[^"]*"|[^;\s]*)\s*(?:;|$)', re.IGNORECASE)
+_QUOTED: Final = re.compile(r'"([^"]*)"')
+# A parameter of `Forwarded` (RFC 7239), and its end. Some proxies leave out the quotes of IPv6 and ports.
+_PARAMETER: Final = re.compile(
+    r"""[ \t]*(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)="""
+    r"""(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s"\\,;]+)))?[ \t]*(?P<end>[,;]|$)"""
+)
+_MOST_CHARACTERS: Final = 4096
+"""Of one `Forwarded` field, which has to be read from its beginning."""
 
 
 class ClientAddresses:
@@ -59,9 +68,10 @@ class ClientAddresses:
     def _client_behind(self, peer: Address, scope: HTTPScope) -> Address | None:
         # Several fields of one name are one list (RFC 9110, 5.3).
         fields = [value.decode("latin-1") for name, value in scope["headers"] if name == self._header]
+        nodes = _nodes_of_forwarded if self._header == b"forwarded" else _nodes_of_list
         nearest = peer
-        for node in reversed(",".join(fields).split(",")[-_MOST_HOPS:] if fields else []):
-            found = self._node(node)
+        for node in islice(chain.from_iterable(map(nodes, reversed(fields))), _MOST_HOPS):
+            found = _address(node)
             if found is None:
                 return None  # a trusted proxy does not know whom it heard
             if not self._trusts(found):
@@ -69,15 +79,42 @@ class ClientAddresses:
             nearest = found
         return nearest
 
-    def _node(self, node: str) -> Address | None:
-        node = node.strip()
-        if self._header == b"forwarded":
-            said = _FOR.search(node)
-            node = said.group(1) if said else ""
-        return _address(node)
-
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
+
+
+def _nodes_of_list(field: str) -> Iterator[str]:
+    """The nodes of an `X-Forwarded-For`, the last one first."""
+    for part in reversed(field.rsplit(",", _MOST_HOPS)):
+        node = part.strip()
+        quoted = _QUOTED.fullmatch(node)
+        yield quoted.group(1) if quoted else node
+
+
+def _nodes_of_forwarded(field: str) -> Iterator[str]:
+    """The nodes of a `Forwarded`, the last one first; one that is no node where it cannot be read.
+
+    Nothing in quotes counts but what a `for` says: a proxy may quote there what the client sent.
+    """
+    nodes: list[str] = []
+    said: str | None = None
+    position, ended = 0, len(field) > _MOST_CHARACTERS
+    while not ended:
+        parameter = _PARAMETER.match(field, position)
+        if parameter is None:
+            break
+        if (parameter["name"] or "").lower() == "for":
+            if said is not None:
+                break  # each parameter but once
+            said = parameter["quoted"] if parameter["plain"] is None else parameter["plain"]
+        if parameter["end"] != ";":
+            nodes.append(said or "")
+            said = None
+        position, ended = parameter.end(), not parameter["end"]
+    else:
+        if nodes:
+            return reversed(nodes)
+    return iter(("",))
 
 
 def _address(text: str) -> Address | None:
@@ -98,4 +135,6 @@ def _site(address: Address | None) -> str:
         return UNKNOWN
     if address.version == 4:
         return str(address)
-    return str(ipaddress.ip_network((address, _IPV6_SITE), strict=False))
+    if address in _NAT64:  # behind it everybody has an IPv4 address, all within one network (RFC 6052)
+        return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Network((int(address), _IPV6_SITE), strict=False))

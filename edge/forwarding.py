@@ -1,7 +1,7 @@
 """Owns what the service is told of the HTTP request: its headers, which an auth service may want to see.
 
 Before it: `asgi`. After it: `rooms` sends them along as metadata. Which of them may leave for an auth service
-is the service's to decide.
+is the service's to decide. From where the request came is for the service alone.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,9 @@ import msgspec
 
 FORWARDED_HEADERS_KEY: Final = "tenantrooms-forwarded-headers-bin"
 """The metadata key under which the service looks for them: JSON, `[[name, value], …]`."""
+
+CLIENT_ADDRESS_KEY: Final = "tenantrooms-client-address"
+"""The metadata key under which the service looks for the client's address, if it trusts this edge."""
 
 
 def forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

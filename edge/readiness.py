@@ -6,7 +6,7 @@ Before it: `worker` runs it beside the requests, which neither wait for it nor c
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -16,7 +16,22 @@ ASK_SECONDS: Final = 1.0
 SECONDS_WHILE_READY: Final = 0.5
 SECONDS_WHILE_NOT: Final = 0.25
 
+DOUBTS_IN_A_ROW: Final = 2
+"""So many questions without an answer mean that the service hangs. One may be a busy moment."""
+
 _log = structlog.get_logger(__name__)
+
+
+class Problem(NamedTuple):
+    """Why the service cannot answer callers.
+
+    Attributes:
+        text: for the log.
+        certain: whether it has said so, or is not there; False where it only did not answer in time.
+    """
+
+    text: str
+    certain: bool
 
 
 class Readiness:
@@ -31,7 +46,7 @@ class Readiness:
 
     async def run(
         self,
-        ask: Callable[[float], Awaitable[str | None]],
+        ask: Callable[[float], Awaitable[Problem | None]],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """Asks again and again; for a task of its own.
@@ -41,13 +56,15 @@ class Readiness:
                 seconds. It raises nothing.
             sleep: waits between two questions.
         """
-        known = False
+        known, doubts = False, 0
         while True:
             problem = await ask(ASK_SECONDS)
+            doubts = doubts + 1 if problem is not None and not problem.certain else 0
             if problem is None and not self.ready:
                 _log.info("ready")
-            elif problem is not None and (self.ready or not known):
-                _log.warning("not_ready", problem=problem)
-            known = True
-            self.ready = problem is None
-            await sleep(SECONDS_WHILE_READY if self.ready else SECONDS_WHILE_NOT)
+            if problem is None or not self.ready or problem.certain or doubts >= DOUBTS_IN_A_ROW:
+                if problem is not None and (self.ready or not known):
+                    _log.warning("not_ready", problem=problem.text)
+                known = True
+                self.ready = problem is None
+            await sleep(SECONDS_WHILE_READY if problem is None else SECONDS_WHILE_NOT)

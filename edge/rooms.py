@@ -15,7 +15,7 @@ from edge import errors
 from edge.call import Call
 from edge.credentials import Kind
 from edge.errors import Answer, Route
-from edge.forwarding import FORWARDED_HEADERS_KEY, forwarded_headers
+from edge.forwarding import CLIENT_ADDRESS_KEY, FORWARDED_HEADERS_KEY, forwarded_headers
 from edge.kept_json import RoomsJson
 from edge.room_json import list_json
 from tenantrooms_client import TenantRoomsError
@@ -132,6 +132,8 @@ class Rooms:
             metadata.append(("authorization", "Bearer"))
         elif call.credential.kind is Kind.TOKEN and self._forward_headers:
             metadata.append((FORWARDED_HEADERS_KEY, forwarded_headers(call.headers)))
+            if call.address:
+                metadata.append((CLIENT_ADDRESS_KEY, call.address))
         if call.seen.traceparent is not None:
             metadata.append(("traceparent", call.seen.traceparent))
         return metadata

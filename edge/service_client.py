@@ -13,6 +13,7 @@ import structlog
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from edge.readiness import Problem
 from edge.relay.stream import Exchange
 from edge.settings import EdgeSettings
 from edge.tls_files import LOOK_SECONDS, ServiceTls, TlsFiles, UnusableFilesError
@@ -23,7 +24,8 @@ from tenantrooms_client import TenantRoomsClient
 from tenantrooms_client.channel import open_channel
 
 _SERVICE_NAME: Final = tenant_rooms_pb2.DESCRIPTOR.services_by_name["TenantRooms"].full_name
-_NOT_READY: Final = "the service is there and not ready: its log says why"
+_NOT_READY: Final = Problem("the service is there and not ready: its log says why", certain=True)
+_REPLACED: Final = Problem("the connection to the service is being replaced", certain=False)
 
 _log = structlog.get_logger(__name__)
 
@@ -72,17 +74,18 @@ class ServiceClient:
         """Starts an exchange by relay."""
         return RelayStub(self._channel).Exchange()
 
-    async def unready(self, timeout: float) -> str | None:
+    async def unready(self, timeout: float) -> Problem | None:
         """Why the service cannot answer callers now, as far as it can be told; None if it can."""
         stub: Any = HealthStub(self._channel)
         try:
             answer = await stub.Check(HealthCheckRequest(service=_SERVICE_NAME), timeout=timeout)
         except grpc.aio.AioRpcError as error:
-            return f"the service at {self._settings.grpc_target} does not answer: {error.code().name}"
+            text = f"the service at {self._settings.grpc_target} does not answer: {error.code().name}"
+            return Problem(text, certain=error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED)
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
-            return "the connection to the service is being replaced"
+            return _REPLACED
         return None if answer.status == HealthCheckResponse.SERVING else _NOT_READY
 
     async def list_rooms_page(

@@ -16,6 +16,7 @@ import grpc
 
 from service.auth.authenticator import Authenticator, Unsettled
 from service.auth.principal import Principal
+from service.client_address import ClientAddresses
 from service.metadata import Metadata
 from service.rpc_types import Behaviour, Context, Continuation, Handler
 from service.wrapped_handlers import WrappedHandlers
@@ -68,12 +69,17 @@ def is_known_by_token_alone() -> bool:
 class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
     """Lets a call through to its servicer once its caller is known, or need not be.
 
+    Args:
+        authenticator: decides who is calling.
+        addresses: tells from where a call comes.
+
     Attributes:
         authenticator: decides who is calling; may be replaced, which holds for calls that come after.
     """
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, addresses: ClientAddresses | None = None) -> None:
         self.authenticator = authenticator
+        self._addresses = addresses or ClientAddresses(())
         self._serving = WrappedHandlers(self._served_for_its_caller)
 
     async def intercept_service(
@@ -107,7 +113,8 @@ class AuthenticationInterceptor(grpc.aio.ServerInterceptor):
             if latest is not arrival.authenticator or monotonic() - arrival.moment > _REQUEST_SECONDS:
                 who = await latest.authenticate(arrival.metadata)
             if isinstance(who, Unsettled):
-                who = await latest.settle(who, method, request, arrival.metadata)
+                client = self._addresses.of(arrival.metadata, context.peer())
+                who = await latest.settle(who, method, request, arrival.metadata, client)
             PRINCIPAL.set(who)
             return await serve(request, context)
 

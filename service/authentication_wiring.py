@@ -12,9 +12,11 @@ from service.auth.auth_service import AuthService, Watch, open_questions
 from service.auth.authenticator import Authenticator, Verifier
 from service.auth.identity_provider import IdentityProvider, KeySet
 from service.auth.key_set import GivenKeySet, open_key_set
+from service.auth.question_turns import QuestionTurns
 from service.auth.refusal_log import BY_THE_AUTH_SERVICE, RefusalLog
 from service.auth.signing import Signer
 from service.auth.verdict_cache import VerdictCache
+from service.places import Limit
 from service.settings import Settings
 from service.upstream_http import Trust, trusting
 
@@ -29,28 +31,34 @@ class Lasting:
         keys_trust: how the provider's certificate is checked.
         refusals: of the identity provider's tokens; counts on from reload to reload.
         auth_service_refusals: so do those of the auth service.
+        question_turns: whom the auth service has accepted, and who waits to ask it.
     """
 
     fetched_keys: KeySet | None
     keys_trust: Trust
     refusals: RefusalLog
     auth_service_refusals: RefusalLog
+    question_turns: QuestionTurns
 
 
 @asynccontextmanager
 async def open_lasting(
-    settings: Settings, on_fetch: Callable[[bool], None] = lambda _: None
+    settings: Settings,
+    on_fetch: Callable[[bool], None] = lambda _: None,
+    refused: Callable[[Limit], None] = lambda _: None,
 ) -> AsyncIterator[Lasting]:
     """What these settings need that outlives them, open until the context ends.
 
     Args:
         settings: those in force at first.
         on_fetch: told of each fetch of the keys whether it gave usable ones.
+        refused: told of each call that may not wait for the auth service.
     """
+    turns = QuestionTurns(settings.max_calls, refused)
     trust = Trust(trusting(settings.oidc_ca))
     with closing(RefusalLog()) as refusals, closing(RefusalLog(events=BY_THE_AUTH_SERVICE)) as others:
         if settings.oidc_jwks_url is None:
-            yield Lasting(None, trust, refusals, others)
+            yield Lasting(None, trust, refusals, others, turns)
             return
         async with open_key_set(
             settings.oidc_jwks_url,
@@ -59,7 +67,7 @@ async def open_lasting(
             settings.oidc_max_stale,
             on_fetch,
         ) as keys:
-            yield Lasting(keys, trust, refusals, others)
+            yield Lasting(keys, trust, refusals, others, turns)
 
 
 @asynccontextmanager
@@ -92,6 +100,7 @@ async def open_authenticator(
                 cache=VerdictCache(keeps) if keeps else None,
                 watch=watch,
                 refusals=lasting.auth_service_refusals,
+                turns=lasting.question_turns,
             )
         yield Authenticator(verifiers, auth_service, required=settings.auth_required)
 

@@ -10,7 +10,7 @@ to that is in `service.candidates`.)
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from livekit.protocol.models import ParticipantInfo, Room
 
@@ -18,13 +18,17 @@ from service.auth.principal import OneTenant, Scope
 from service.batches import Asker
 from service.candidates import Candidates
 from service.consistency import Consistency
-from service.errors import LiveKitNotConfigured
+from service.errors import LiveKitNotConfigured, Overloaded
 from service.flights import Flights
 from service.named_rooms import NamedRooms, NamedRoomsSource, OwnedRoom
 from service.ownership import Owner, Ownerless
 from service.participants import Participants
+from service.places import MOST_WAIT_SECONDS, FairQueue, Limit
 from service.room_index import ListedRoom, RoomIndex
 from service.scans import AllRoomsSource, Scan, Scans
+
+MOST_PARTICIPANTS_QUESTIONS: Final = 40
+"""Questions about participants at a time. That leaves connections to LiveKit for all others."""
 
 OnScan = Callable[[int, Mapping[Ownerless, int]], None]
 """Told of each reading of all rooms how many have an owner, and how many have none, by reason."""
@@ -48,6 +52,8 @@ class Directory:
         index_interval: seconds between whole readings in the background, at least, while lists with
             `MINIMIZE_LATENCY` are asked for.
         on_scan: is told of each whole reading.
+        turn_seconds: how long a question about participants may wait for its turn.
+        refused: told of each that had none.
     """
 
     def __init__(
@@ -57,12 +63,18 @@ class Directory:
         summarize: Callable[[Room], bytes],
         index_interval: float,
         on_scan: OnScan = lambda _owned, _ownerless: None,
+        *,
+        turn_seconds: float = MOST_WAIT_SECONDS,
+        refused: Callable[[Limit], None] = lambda _: None,
     ) -> None:
         self._scans = Scans(source, RoomIndex(owner_of, summarize), partial(_tell, on_scan))
         self._candidates = Candidates(source, self._scans, index_interval)
         self._named = NamedRooms(source, owner_of)
         self._source = source
-        self._participants: Flights[str, Participants] = Flights(self._list_participants)
+        self._participants: Flights[tuple[str, Owner], Participants] = Flights(self._list_participants)
+        self._turns: FairQueue[Owner] = FairQueue(MOST_PARTICIPANTS_QUESTIONS)
+        self._turn_seconds = turn_seconds
+        self._refused = refused
 
     async def rooms(self, scope: Scope, consistency: Consistency) -> Sequence[ListedRoom]:
         """The rooms that this scope may see, sorted by name (by code point).
@@ -84,21 +96,37 @@ class Directory:
         """
         return self._named.find(name, asker)
 
-    def participants(self, room_name: str) -> Coroutine[Any, Any, Participants]:
-        """Who is in the room of this name, whoever owns it.
+    def participants(self, room_name: str, owner: Owner) -> Coroutine[Any, Any, Participants]:
+        """Who is in the room of this name, whoever owns it by now.
+
+        Args:
+            room_name: the room's.
+            owner: whose it was a moment ago. Where LiveKit is slow at one owner's rooms, these wait for each
+                other, and nobody else's do.
 
         Raises:
+            Overloaded: there are too many such questions about this owner's rooms, or about all.
             RoomNotFound: LiveKit says that there is no such room; it may also give an empty list.
             LiveKitNotConfigured, LiveKitUnavailable, LiveKitFailed: LiveKit could not say.
         """
-        return self._participants.join(room_name)
+        return self._participants.join((room_name, owner))
 
     async def close(self) -> None:
         """Ends what goes on in the background."""
         await self._candidates.close()
 
-    async def _list_participants(self, room_name: str) -> Participants:
-        return Participants(await self._source.list_participants(room_name))
+    async def _list_participants(self, room: tuple[str, Owner]) -> Participants:
+        room_name, owner = room
+        if not self._turns.enter(owner):
+            try:
+                await self._turns.wait(owner, self._turn_seconds)
+            except TimeoutError:
+                self._refused(Limit.TENANT_CALLS)
+                raise Overloaded.by(Limit.TENANT_CALLS.value) from None
+        try:
+            return Participants(await self._source.list_participants(room_name))
+        finally:
+            self._turns.leave(owner)
 
 
 def _tell(on_scan: OnScan, scan: Scan) -> None:
@@ -117,6 +145,6 @@ class UnconfiguredDirectory:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured
 
-    async def participants(self, room_name: str) -> Participants:
+    async def participants(self, room_name: str, owner: Owner) -> Participants:
         """Raises LiveKitNotConfigured."""
         raise LiveKitNotConfigured

@@ -15,7 +15,12 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
+from common.fair_share import FairShare
+from service.client_address import ClientAddresses
 from service.rpc_types import Context
+
+MOST_WATCHERS: Final = 1024
+"""Streams of `Watch` at a time; one address has as many as it leaves free. `Check` is never refused."""
 
 _UNKNOWN: Final = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
 _PROCESS: Final = ""
@@ -39,6 +44,8 @@ class Health(HealthServicer):
         self._ready = False
         self.leaving = False
         self._changed = asyncio.Event()
+        self._watchers: FairShare[str] = FairShare(MOST_WATCHERS)
+        self._addresses = ClientAddresses(())
 
     @property
     def ready(self) -> bool:
@@ -69,17 +76,27 @@ class Health(HealthServicer):
     async def Watch(
         self, request: HealthCheckRequest, context: Context
     ) -> AsyncIterator[HealthCheckResponse]:
-        """The status of one name, now and when it changes; ends with the process."""
-        name, said = request.service, None
-        while True:
-            changed = self._changed  # taken first, so that no change is missed while one is sent
-            now = self._status(name) if self._knows(name) else _UNKNOWN
-            if now != said:
-                said = now
-                yield now
-            if self.leaving:
-                return
-            await changed.wait()
+        """The status of one name, now and when it changes; ends with the process.
+
+        RESOURCE_EXHAUSTED where too many watch.
+        """
+        address = self._addresses.of((), context.peer())
+        if not self._watchers.enter(address):
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many watchers")
+        try:
+            name, said = request.service, None
+            while True:
+                # Taken first, so that no change is missed while one is sent.
+                changed, leaving = self._changed, self.leaving
+                now = self._status(name) if self._knows(name) else _UNKNOWN
+                if now != said:
+                    said = now
+                    yield now
+                if leaving:
+                    return
+                await changed.wait()
+        finally:
+            self._watchers.leave(address)
 
     def _knows(self, name: str) -> bool:
         return name in (_PROCESS, self._service)

@@ -35,6 +35,8 @@ class Limit(Enum):
     """The rate of one tenant."""
     UNSENT_ANSWERS = "unsent_answers"
     """What one caller leaves unread of the answers to its unary calls."""
+    NEW_TOKENS = "new_tokens"
+    """What calls whose tokens the auth service has not accepted lately may take of it."""
 
 
 class FairQueue(Generic[Who]):
@@ -69,8 +71,12 @@ class FairQueue(Generic[Who]):
             self._share_anew()
         return who not in self._queues and self._running.enter(who)
 
-    async def wait(self, who: Who) -> None:
+    async def wait(self, who: Who, seconds: float = MOST_WAIT_SECONDS) -> None:
         """Takes a place as soon as it is this one's turn.
+
+        Args:
+            who: whose turn.
+            seconds: how long to wait for it at most.
 
         Raises:
             TimeoutError: that took too long; there is nothing to give back.
@@ -79,7 +85,7 @@ class FairQueue(Generic[Who]):
         self._queues.setdefault(who, OrderedDict())[turn] = None
         self._start_waiting()
         try:
-            async with asyncio.timeout(MOST_WAIT_SECONDS):
+            async with asyncio.timeout(seconds):
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():

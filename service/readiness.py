@@ -14,13 +14,16 @@ from typing import Final, Protocol
 
 import structlog
 
-from service.errors import DomainError, LiveKitNotConfigured
+from service.errors import DomainError, LiveKitNotConfigured, LiveKitTimedOut
 
 PROBE_NAME: Final = "tenantrooms-readiness-probe"
 """A room that is asked for by name, which LiveKit answers at nearly no cost. It need not exist."""
 
 SECONDS_WHILE_READY: Final = 2.0
 SECONDS_WHILE_NOT: Final = 0.5
+
+TIMEOUTS_IN_A_ROW: Final = 2
+"""So many questions without an answer mean that LiveKit hangs. One may be a busy moment."""
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +56,7 @@ class Readiness:
         self._sleep = sleep
         self._last_failure: str | None = None
         self._ready = False
+        self._timeouts = 0
 
     async def run(self) -> None:
         """Asks again and again; for a task of its own."""
@@ -62,16 +66,24 @@ class Readiness:
             return
         while True:
             await self._ask(self._livekit)
-            await self._sleep(SECONDS_WHILE_READY if self._ready else SECONDS_WHILE_NOT)
+            well = self._ready and not self._timeouts
+            await self._sleep(SECONDS_WHILE_READY if well else SECONDS_WHILE_NOT)
 
     async def _ask(self, livekit: NamedRoomsSource) -> None:
         try:
             await livekit.list_rooms_named([PROBE_NAME])
+        except LiveKitTimedOut as error:
+            self._timeouts += 1
+            if not self._ready or self._timeouts >= TIMEOUTS_IN_A_ROW:
+                self._failed(type(error).__name__, str(error))
         except DomainError as error:
+            self._timeouts = 0
             self._failed(type(error).__name__, str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next question may be answered
+            self._timeouts = 0
             self._failed(type(error).__name__, "")
         else:
+            self._timeouts = 0
             self._last_failure = None
             self._become(ready=True)
 

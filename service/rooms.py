@@ -13,7 +13,7 @@ from service.batches import Asker
 from service.consistency import Consistency
 from service.errors import DomainError, RoomNameBlank, RoomNameTooLong, RoomNotFound
 from service.named_rooms import OwnedRoom
-from service.ownership import may_see, same_owner
+from service.ownership import Owner, may_see, same_owner
 from service.paging import check_page_token, checked_page_size, cut_page
 from service.participants import Participants
 from service.room_index import ListedRoom
@@ -33,7 +33,7 @@ class RoomDirectory(Protocol):
         """The room of this name, whoever owns it, read by a reading that begins after this call."""
         ...
 
-    async def participants(self, room_name: str) -> Participants:
+    async def participants(self, room_name: str, owner: Owner) -> Participants:
         """Who is in the room of this name; RoomNotFound, or nobody, where there is none."""
         ...
 
@@ -139,7 +139,7 @@ class Rooms:
 
     async def _details(self, asker: Asker, room_name: str) -> RoomDetails:
         before = await self._visible_room(asker, room_name)
-        participants = await self._directory.participants(room_name)
+        participants = await self._directory.participants(room_name, before.owner)
         if not participants:
             return RoomDetails(before, participants)
         after = await self._visible_room(asker, room_name)

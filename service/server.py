@@ -29,6 +29,7 @@ from service.call_log import CallLog
 from service.call_metrics import CallMetrics
 from service.call_watch import CallWatch
 from service.certificates import Certificates
+from service.client_address import ClientAddresses
 from service.directory import Directory, UnconfiguredDirectory
 from service.error_boundary import OUTCOMES, ErrorBoundary
 from service.even_answers import EvenAnswers
@@ -203,7 +204,7 @@ async def _serving(
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
         _open_livekit(settings, tokens, trust, upstream) as livekit,
         _open_directory(settings, livekit, metrics, upstream) as directory,
-        open_lasting(settings, metrics.key_set_fetched) as lasting,
+        open_lasting(settings, metrics.key_set_fetched, metrics.refused) as lasting,
         open_rates(
             settings.tenant_rates, settings.rate_store, "TENANTROOMS_RATE_STORE_URL", metrics.rate_store_asked
         ) as rates,
@@ -215,7 +216,9 @@ async def _serving(
                 open_authenticator(settings, lasting, upstream), longest_use_seconds(settings)
             )
 
-        authentication = AuthenticationInterceptor(await open_for(settings))
+        authentication = AuthenticationInterceptor(
+            await open_for(settings), ClientAddresses(settings.trusted_edges)
+        )
 
         in_use = settings
 
@@ -283,9 +286,10 @@ def _context(trust: Trust, before: Certificates | None, now: Certificates | None
 def _longest_call_seconds(settings: Settings) -> float:
     """How long one call can take: its authentication, its turn, then three questions to LiveKit in turn.
 
-    Each waits for a question under way, and then for its own.
+    Each waits for a question under way, and then for its own; the one about participants has to wait for its
+    turn, too.
     """
-    return longest_use_seconds(settings) + MOST_WAIT_SECONDS + 3 * 2 * settings.livekit_timeout_seconds
+    return longest_use_seconds(settings) + MOST_WAIT_SECONDS + 4 * 2 * settings.livekit_timeout_seconds
 
 
 def _readiness_changed(health: Health, metrics: Metrics, ready: bool) -> None:
@@ -321,6 +325,8 @@ async def _open_directory(
         room_summary,
         settings.index_interval_seconds,
         metrics.rooms_scanned,
+        turn_seconds=settings.livekit_timeout_seconds,
+        refused=metrics.refused,
     )
     try:
         yield WatchedDirectory(directory, upstream)

@@ -24,6 +24,7 @@ from service.directory import RoomSource
 from service.flights import ABOARD
 from service.livekit_retry import CAUSES
 from service.named_rooms import OwnedRoom
+from service.ownership import Owner
 from service.participants import Participants
 from service.plain_metrics import Collected, Counts, Histogram, Level
 from service.room_index import ListedRoom
@@ -226,10 +227,10 @@ class WatchedDirectory:
         with self._watch.waits(NAMED_ROOMS):
             return await self._directory.room(name, asker)
 
-    async def participants(self, room_name: str) -> Participants:
+    async def participants(self, room_name: str, owner: Owner) -> Participants:
         """As the directory's."""
         with self._watch.waits(PARTICIPANTS):
-            return await self._directory.participants(room_name)
+            return await self._directory.participants(room_name, owner)
 
 
 class WatchedSource:

@@ -4,6 +4,7 @@ Step before: `service.authentication`, for a token that no API secret and no ide
 after: `service.auth.signing` signs the question, and the auth service answers it.
 """
 
+import asyncio
 import json
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
@@ -12,6 +13,7 @@ import aiohttp
 
 from service.auth.principal import Anonymous, Principal, Tenant, TenantId, is_tenant_id
 from service.auth.question import Question
+from service.auth.question_turns import MOST_KNOWN_QUESTIONS, MOST_NEW_QUESTIONS, QuestionTurns
 from service.auth.refusal_log import RefusalLog
 from service.auth.signing import Signer
 from service.auth.unambiguous_json import members_once
@@ -27,7 +29,7 @@ from service.flights import FlightFailed, Flights
 from service.upstream_http import AnswerEncoded, AnswerTooLarge, open_session, read_whole, trusting, within
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
-MOST_CONNECTIONS: Final = 64
+MOST_CONNECTIONS: Final = MOST_KNOWN_QUESTIONS + MOST_NEW_QUESTIONS
 
 _NO_ID: Final = object()
 _NAME: Final = "auth_service"
@@ -67,6 +69,7 @@ class AuthService:
         cache: keeps verdicts where the operator has set a time for it.
         watch: is told of each wait for an answer, and of each question that is really asked.
         refusals: is told why a token was refused, once for each question that is really asked.
+        turns: says who may ask next.
     """
 
     def __init__(
@@ -80,15 +83,17 @@ class AuthService:
         cache: VerdictCache | None,
         watch: Watch | None = None,
         refusals: RefusalLog | None = None,
+        turns: QuestionTurns | None = None,
     ) -> None:
         self._session = session
         self._url = url
         self._signer = signer
-        self._timeout = within(timeout)
+        self._timeout = timeout
         self._allow_no_id = allow_no_id
         self._cache = cache
         self._watch = watch or _Unwatched()
         self._refusals = refusals
+        self._turns = turns or QuestionTurns()
         self._flights: Flights[Question, Principal | Refused] = Flights(self._ask)
 
     async def verify(self, question: Question) -> Principal:
@@ -99,6 +104,7 @@ class AuthService:
             AuthServiceFailed: it answered with 5xx, 3xx, or 2xx other than 200.
             AuthServiceUnavailable, AuthServiceTimedOut: it could not be reached, or not in time.
             JwtSigningFailed: the question could not be signed.
+            Overloaded: too many tokens wait to be asked about.
         """
         remembered = self._cache.get(question) if self._cache is not None else None
         verdict = remembered or await self._verdict(question)
@@ -108,7 +114,7 @@ class AuthService:
 
     async def _verdict(self, question: Question) -> Principal | Refused:
         try:
-            with self._watch.waits(_NAME):
+            with self._turns.wait(question), self._watch.waits(_NAME):
                 verdict = await self._flights.join(question)
         except FlightFailed as error:
             raise AuthServiceUnavailable("the call was cancelled") from error
@@ -117,18 +123,24 @@ class AuthService:
         return verdict
 
     async def _ask(self, question: Question) -> Principal | Refused:
-        with self._watch.asks(_NAME):
-            try:
-                return await self._asked(question)
-            except CredentialRejected as refusal:
-                self._tell(str(refusal))
-                raise
+        # Both together within the time of one call.
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        async with self._turns.turn(question, self._timeout / 2):
+            with self._watch.asks(_NAME):
+                try:
+                    verdict = await self._asked(question, deadline)
+                except CredentialRejected as refusal:
+                    self._tell(str(refusal))
+                    self._turns.decided(question, None)
+                    raise
+        self._turns.decided(question, None if isinstance(verdict, Refused) else verdict)
+        return verdict
 
     def _tell(self, reason: str) -> None:
         if self._refusals is not None:
             self._refusals.refused(reason)
 
-    async def _asked(self, question: Question) -> Principal | Refused:
+    async def _asked(self, question: Question, deadline: float) -> Principal | Refused:
         """The verdict, if there is one; any other answer that grants nothing is an error, and not kept."""
         jwt = self._signer.sign(question.auth_data())
         try:
@@ -136,7 +148,7 @@ class AuthService:
                 self._url,
                 data=jwt.encode(),
                 headers={"Content-Type": "application/jwt", "Accept-Encoding": "identity"},
-                timeout=self._timeout,
+                timeout=within(deadline - asyncio.get_running_loop().time()),
                 allow_redirects=False,
             ) as answer:
                 match answer.status:
@@ -150,7 +162,7 @@ class AuthService:
                     case status:
                         raise AuthServiceFailed(f"the auth service answered {status}")
         except TimeoutError as error:
-            raise AuthServiceTimedOut(f"no answer within {self._timeout.total} s") from error
+            raise AuthServiceTimedOut(f"no answer within {self._timeout} s") from error
         except aiohttp.ClientResponseError as error:
             raise AuthServiceFailed(f"not an HTTP answer: {type(error).__name__}") from error
         except (aiohttp.ClientError, OSError) as error:

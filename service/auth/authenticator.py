@@ -92,12 +92,22 @@ class Authenticator:
             raise CredentialRejected(_UNKNOWN)
         return Unsettled(token)
 
-    async def settle(self, unsettled: Unsettled, rpc: str, request: Any, metadata: Metadata) -> Principal:
+    async def settle(
+        self, unsettled: Unsettled, rpc: str, request: Any, metadata: Metadata, client: str = ""
+    ) -> Principal:
         """The caller that the auth service names for this call.
 
+        Args:
+            unsettled: what `authenticate` gave.
+            rpc: the full method, `/package.Service/Method`.
+            request: its decoded request.
+            metadata: the call's.
+            client: from where it comes.
+
         Raises:
-            CredentialRejected, AuthServiceFailed, AuthServiceUnavailable, JwtSigningFailed: as it says.
+            CredentialRejected, AuthServiceFailed, AuthServiceUnavailable, JwtSigningFailed, Overloaded: as it
+                says.
         """
         if self._auth_service is None:
             raise CredentialRejected(_UNKNOWN)
-        return await self._auth_service.verify(question_of(rpc, request, metadata, unsettled.token))
+        return await self._auth_service.verify(question_of(rpc, request, metadata, unsettled.token, client))

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from service.client_address import CLIENT_ADDRESS_KEY
 from service.errors import CredentialRejected, RequestMalformed
 from service.metadata import Metadata
 
@@ -31,7 +32,15 @@ MOST_HEADER_CHARACTERS: Final = 32 * 1024
 """Names and values together: what the edge lets through by default."""
 
 _KEPT_BACK: Final = frozenset(
-    {"authorization", "cookie", "x-api-key", "proxy-authorization", "host", "x-real-ip"}
+    {
+        "authorization",
+        "cookie",
+        "x-api-key",
+        "proxy-authorization",
+        "host",
+        "x-real-ip",
+        CLIENT_ADDRESS_KEY,
+    }
 )
 _KEPT_BACK_PREFIXES: Final = ("x-forwarded-", "x-sayna-")
 
@@ -49,12 +58,22 @@ _REST_ROUTES: Final[Mapping[str, Callable[[Any], tuple[str, str]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything that a verdict may rest on; two questions are the same only when all of it is."""
+    """Everything that a verdict may rest on; two questions are the same only when all of it is.
+
+    Attributes:
+        client: from where the call comes, for its turn. No verdict rests on it, so it is no part of that.
+    """
 
     token: str = field(repr=False)
     method: str
     path: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
+    client: str = field(default="", compare=False, repr=False)
+
+    @property
+    def rests_on(self) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
+        """All that makes it this question and no other."""
+        return self.token, self.method, self.path, self.headers
 
     def auth_data(self) -> dict[str, Any]:
         """The `auth_data` claim, as existing auth services read it."""
@@ -67,7 +86,7 @@ class Question:
         }
 
 
-def question_of(rpc: str, request: Any, metadata: Metadata, token: str) -> Question:
+def question_of(rpc: str, request: Any, metadata: Metadata, token: str, client: str = "") -> Question:
     """The question about who makes this call.
 
     Args:
@@ -75,6 +94,7 @@ def question_of(rpc: str, request: Any, metadata: Metadata, token: str) -> Quest
         request: its decoded request.
         metadata: the call's metadata.
         token: the Bearer token in it.
+        client: from where the call comes.
 
     Raises:
         RequestMalformed: the edge's headers are no JSON.
@@ -82,7 +102,7 @@ def question_of(rpc: str, request: Any, metadata: Metadata, token: str) -> Quest
         KeyError: the rpc has no REST route; `service.authentication` names those that do.
     """
     method, path = _REST_ROUTES[rpc](request)
-    return Question(token, method, path, _headers_in(metadata))
+    return Question(token, method, path, _headers_in(metadata), client)
 
 
 def _headers_in(metadata: Metadata) -> tuple[tuple[str, str], ...]:

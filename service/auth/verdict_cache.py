@@ -54,7 +54,7 @@ class VerdictCache:
         most_refusals: int = MOST_REFUSALS,
     ) -> None:
         self._key = secrets.token_bytes(32)
-        self._grants = _Grants(most_grants, seconds, clock)
+        self._grants = Grants(most_grants, seconds, clock)
         self._refusals: TTLCache[bytes, Refused] = TTLCache(most_refusals, seconds, clock)
 
     def get(self, question: Question) -> Principal | Refused | None:
@@ -73,11 +73,17 @@ class VerdictCache:
             self._grants.put(digest, verdict)
 
     def _digest(self, question: Question) -> bytes:
-        return hmac.digest(self._key, msgspec.msgpack.encode(question), "sha256")
+        return hmac.digest(self._key, msgspec.msgpack.encode(question.rests_on), "sha256")
 
 
-class _Grants:
-    """Who was granted what: each for the same time, and a bounded number of them, fairly shared."""
+class Grants:
+    """Who was granted what: each for the same time, and a bounded number of them, fairly shared.
+
+    Args:
+        most: so many are kept.
+        seconds: for how long each is.
+        clock: seconds that only go forward.
+    """
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float]) -> None:
         self._most = most
@@ -100,6 +106,12 @@ class _Grants:
             self._make_room(self._held.get(principal, OrderedDict()))
         self._grants[digest] = (principal, self._clock() + self._seconds)
         self._held.setdefault(principal, OrderedDict())[digest] = None
+
+    def put_if_aging(self, digest: bytes, principal: Principal) -> None:
+        """Keeps a grant from now on, or leaves it for as long as it has most of its time before it."""
+        kept, until = self._grants.get(digest, (None, 0.0))
+        if kept != principal or until - self._clock() < self._seconds / 2:
+            self.put(digest, principal)
 
     def forget(self, digest: bytes) -> None:
         """Keeps it no longer, if it was kept."""

@@ -20,6 +20,7 @@ import structlog
 from grpc import StatusCode
 
 from service import errors
+from service.client_address import CLIENT_ADDRESS_KEY
 from service.error_boundary import status_of
 from service.failure_record import failure_record
 from service.relay.calls import Outcome, RelayedCalls, failure
@@ -49,7 +50,7 @@ _UNEXPECTED: Final = Outcome(b"", status_of(errors.Unexpected()).SerializeToStri
 
 # gRPC's own rules, which it keeps for the metadata of a unary call.
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
-_USUAL_KEYS: Final = frozenset({"authorization", "x-request-id", "traceparent"})
+_USUAL_KEYS: Final = frozenset({"authorization", "x-request-id", "traceparent", CLIENT_ADDRESS_KEY})
 _TEXT: Final = bytes(range(ord(" "), ord("~") + 1))
 
 _log = structlog.get_logger(__name__)

@@ -1,5 +1,6 @@
-"""Owns the settings of limits: how many calls at a time, and how often a tenant may call."""
+"""Owns the settings of limits: how many calls at a time, how often a tenant calls, whose word is taken."""
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
@@ -7,9 +8,20 @@ from limits import RateLimitItem
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from common.setting_values import read_rates, read_redis_url
+from service.client_address import Network
 
+_THIS_MACHINE: Final = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1"))
 _STORE: Final = "TENANTROOMS_RATE_STORE_URL"
 _RATE: Final = "TENANTROOMS_TENANT_RATE"
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(","))
+    except ValueError:
+        raise ValueError("is not addresses or networks like 10.0.0.0/8, separated by commas") from None
 
 
 class LimitSettings(BaseModel):
@@ -22,6 +34,10 @@ class LimitSettings(BaseModel):
     max_calls_per_tenant: int | None = Field(None, alias="TENANTROOMS_MAX_CALLS_PER_TENANT", ge=1, le=100_000)
     tenant_rates: Annotated[tuple[RateLimitItem, ...], BeforeValidator(read_rates)] = Field((), alias=_RATE)
     rate_store_url: Annotated[SecretStr | None, BeforeValidator(read_redis_url)] = Field(None, alias=_STORE)
+
+    trusted_edges: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = Field(
+        _THIS_MACHINE, alias="TENANTROOMS_TRUSTED_EDGES"
+    )
 
     @property
     def rate_store(self) -> str | None:

@@ -45,14 +45,25 @@ async def test_every_rate_holds() -> None:
     assert not any(await taken(counted, "acme", 3))
 
 
-async def test_counts_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_counts_that_are_over_are_forgotten_wherever_they_stand() -> None:
     counts = Counts()
     for number in range(100):
-        await counts.incr(f"key-{number}", -1)
-    assert len(counts.storage) == 100
-    monkeypatch.setattr(rates, "_SWEEP_SECONDS", 0.0)
-    await counts.incr("key", 10)
-    assert dict(counts.storage) == {"key": 1}
+        await counts.incr(f"key-{number}", 1000 if number % 2 else 0.01)
+    await asyncio.sleep(0.02)
+    for number in range(50):
+        await counts.incr(f"later-{number}", 1000)
+    assert len(counts.storage) == len(counts.expirations) == 100
+    assert not any(key.startswith("key") and not int(key[4:]) % 2 for key in counts.storage)
+
+
+async def test_counts_are_so_many_at_most_and_the_newest_is_among_them() -> None:
+    counts = Counts(most=10)
+    for number in range(1000):
+        await counts.incr(f"key-{number}", 1000)
+        assert await counts.get(f"key-{number}") == 1
+        assert len(counts.storage) == len(counts.expirations) <= 10
+    await counts.decr("key-0")
+    assert len(counts.storage) <= 10
 
 
 async def test_several_processes_count_together_in_redis(redis_server: RedisServer) -> None:

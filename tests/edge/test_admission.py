@@ -150,6 +150,21 @@ async def test_an_address_without_credential_has_a_rate_and_credentials_have_non
         assert edge.refused == {Limit.ANONYMOUS_RATE: 5}
 
 
+async def test_what_is_no_token_is_rated_like_no_credential() -> None:
+    presented: list[tuple[bytes, list[tuple[bytes, bytes]]]] = [
+        (LIST, [(b"authorization", b"Bearer")]),
+        (LIST, [(b"authorization", b"Basic x")]),
+        (LIST + b"?api_key=", []),
+        (LIST, [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")]),
+        (LIST, [(b"authorization", b"Bearer caf\xe9")]),
+    ]
+    for target, headers in presented:
+        async with Flooded(ANONYMOUS_RATE="2/minute") as edge:
+            asked = [(await ask(edge.app, target, headers=headers)).status for _ in range(3)]
+            assert asked[2] == 429, (target, headers)
+            assert 429 not in asked[:2]
+
+
 async def test_behind_a_trusted_proxy_clients_are_told_apart_and_cannot_invent_addresses() -> None:
     async with Flooded(ANONYMOUS_RATE="1/minute", TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.7") as edge:
         assert (await edge.ask(address="10.0.0.1", via="203.0.113.1")).status == 200

@@ -9,7 +9,7 @@ import structlog
 from edge.asgi import Edge
 from edge.call import Call
 from edge.credentials import Credential, Kind
-from edge.forwarding import FORWARDED_HEADERS_KEY
+from edge.forwarding import CLIENT_ADDRESS_KEY, FORWARDED_HEADERS_KEY
 from edge.rooms import Rooms
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.edge.asgi_calls import ask
@@ -88,8 +88,8 @@ async def test_a_token_is_passed_on_and_nothing_else(app: Edge, client: FakeClie
     await ask(app, target)
     assert [made.token for made in client.calls] == ["a", "b+", None]
     assert [set(made.metadata) for made in client.calls] == [
-        {"x-request-id", FORWARDED_HEADERS_KEY},
-        {"x-request-id", FORWARDED_HEADERS_KEY},
+        {"x-request-id", FORWARDED_HEADERS_KEY, CLIENT_ADDRESS_KEY},
+        {"x-request-id", FORWARDED_HEADERS_KEY, CLIENT_ADDRESS_KEY},
         {"x-request-id"},
     ]
     for made in client.calls[:2]:

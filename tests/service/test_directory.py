@@ -12,10 +12,12 @@ from livekit.protocol.models import ParticipantInfo
 from service.auth.principal import AllRooms, OneTenant, Scope, TenantId
 from service.batches import Asker
 from service.consistency import Consistency
-from service.directory import Directory, UnconfiguredDirectory
-from service.errors import LiveKitFailed, LiveKitNotConfigured, LiveKitUnavailable
+from service.directory import MOST_PARTICIPANTS_QUESTIONS, Directory, UnconfiguredDirectory
+from service.errors import LiveKitFailed, LiveKitNotConfigured, LiveKitUnavailable, Overloaded
+from service.livekit_transport import MOST_CONNECTIONS
 from service.named_rooms import OwnedRoom
 from service.ownership import Ownerless, owner_of
+from service.places import Limit
 from service.servicer import room_summary
 from tests.service.held_livekit import HeldLiveKit
 from tests.service.recorded_rooms import RecordedLiveKit, room
@@ -85,7 +87,9 @@ async def test_each_reading_of_all_rooms_is_told_with_its_counts_whoever_asked()
 async def test_participants_are_passed_on() -> None:
     livekit = RecordedLiveKit()
     livekit.participants["a"] = [ParticipantInfo(identity="somebody")]
-    assert await livekit.directory.participants("a") == [ParticipantInfo(identity="somebody")]
+    assert await livekit.directory.participants("a", TenantId("acme")) == [
+        ParticipantInfo(identity="somebody")
+    ]
 
 
 async def test_a_failed_reading_is_no_empty_list() -> None:
@@ -97,7 +101,7 @@ async def test_a_failed_reading_is_no_empty_list() -> None:
     with pytest.raises(LiveKitFailed):
         await directory.room("a", Asker(ACME))
     with pytest.raises(LiveKitFailed):
-        await directory.participants("a")
+        await directory.participants("a", TenantId("acme"))
 
 
 async def test_callers_of_all_tenants_share_the_scan_that_begins_after_they_came() -> None:
@@ -121,13 +125,47 @@ async def test_callers_of_the_same_room_share_its_participants() -> None:
     livekit = HeldLiveKit()
     livekit.participants = {"a": [ParticipantInfo(identity="a")], "b": [ParticipantInfo(identity="b")]}
     directory = directory_on(livekit)
-    callers = [asyncio.create_task(directory.participants(name)) for name in "ababab"]
+    callers = [asyncio.create_task(directory.participants(name, TenantId("acme"))) for name in "ababab"]
     for number in (1, 2):
         (await livekit.until(number)).land()
     assert [[person.identity for person in found] for found in await asyncio.gather(*callers)] == [
         *([["a"], ["b"]] * 3)
     ]
     assert sorted(reading.about for reading in livekit.readings) == [("a",), ("b",)]
+
+
+async def test_an_owner_whose_rooms_livekit_hangs_at_holds_up_nobody_else() -> None:
+    refused: list[Limit] = []
+    livekit = HeldLiveKit(room("g", "globex"))
+    directory = Directory(
+        livekit, owner_of, room_summary, index_interval=1, turn_seconds=0.2, refused=refused.append
+    )
+    acme, globex = TenantId("acme"), TenantId("globex")
+    hung = [
+        asyncio.create_task(directory.participants(f"a{number}", acme))
+        for number in range(MOST_PARTICIPANTS_QUESTIONS * 3)
+    ]
+    await asyncio.sleep(0)
+    asked = MOST_PARTICIPANTS_QUESTIONS // 2
+    assert (await livekit.until(asked)).about == (f"a{asked - 1}",)
+    found = asyncio.create_task(directory.participants("g", globex))
+    own = await livekit.until(asked + 1)
+    assert own.about == ("g",)
+    own.land()
+    assert await found == []
+    surplus = await asyncio.wait_for(asyncio.gather(*hung[asked:], return_exceptions=True), 10)
+    assert {type(error) for error in surplus} == {Overloaded}
+    assert refused == [Limit.TENANT_CALLS] * len(surplus)
+    for reading in livekit.readings:
+        reading.land()
+    assert await asyncio.gather(*hung[:asked]) == [[]] * asked
+    after = asyncio.create_task(directory.participants("a0", acme))
+    (await livekit.until(len(livekit.readings) + 1)).land()
+    assert await after == []
+
+
+def test_questions_about_participants_leave_connections_for_lists_and_for_the_probe() -> None:
+    assert MOST_PARTICIPANTS_QUESTIONS <= MOST_CONNECTIONS - 16
 
 
 async def test_a_failed_scan_fails_those_who_waited_for_it_and_nobody_after() -> None:
@@ -182,7 +220,7 @@ async def test_a_reading_that_nobody_waits_for_is_aborted_and_one_that_somebody_
     for ask in (
         lambda: directory.rooms(ACME, Consistency.FULL),
         lambda: directory.room("a", Asker(ACME)),
-        lambda: directory.participants("a"),
+        lambda: directory.participants("a", TenantId("acme")),
     ):
         before = len(livekit.readings)
         leaving, staying = asyncio.ensure_future(ask()), asyncio.ensure_future(ask())
@@ -204,7 +242,7 @@ async def test_without_livekit_credentials_every_question_fails() -> None:
     with pytest.raises(LiveKitNotConfigured):
         await directory.room("a", Asker(ACME))
     with pytest.raises(LiveKitNotConfigured):
-        await directory.participants("a")
+        await directory.participants("a", TenantId("acme"))
 
 
 class ReadInVain:
@@ -227,7 +265,7 @@ class ReadInVain:
     [
         lambda directory: directory.rooms(ACME, Consistency.FULL),
         lambda directory: directory.room("a", Asker(ACME)),
-        lambda directory: directory.participants("a"),
+        lambda directory: directory.participants("a", TenantId("acme")),
     ],
     ids=["rooms", "room", "participants"],
 )

@@ -59,7 +59,7 @@ class World:
         return [found.room.num_participants]
 
     async def inside(self, name: str) -> list[int]:
-        return [person.joined_at for person in await self.directory.participants(name)]
+        return [person.joined_at for person in await self.directory.participants(name, TenantId("acme"))]
 
 
 Question = Callable[[World], Awaitable[list[int]]]

@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterator
 
 from structlog.testing import capture_logs
 
-from service.errors import LiveKitFailed, LiveKitRefused, LiveKitUnavailable
+from service.errors import LiveKitFailed, LiveKitRefused, LiveKitTimedOut, LiveKitUnavailable
 from service.readiness import PROBE_NAME, SECONDS_WHILE_NOT, SECONDS_WHILE_READY, Readiness
 
 WELL = None
 AWAY = LiveKitUnavailable("no connection")
+SLOW = LiveKitTimedOut("no answer within 3 s")
 REFUSED = LiveKitRefused("compare the keys")
 
 
@@ -58,6 +59,21 @@ async def test_changes_are_told_and_logged_once_with_what_to_do() -> None:
         "not ready: no connection",
         "ready: ",
     ]
+
+
+async def test_a_time_out_counts_only_when_the_next_question_times_out_too() -> None:
+    livekit, changes, logs = await told(WELL, SLOW, WELL, SLOW, WELL, SLOW, SLOW, WELL)
+    assert changes == [True, False, True]
+    assert logs == ["ready: ", "not ready: no answer within 3 s", "ready: "]
+    yes, no = SECONDS_WHILE_READY, SECONDS_WHILE_NOT
+    assert livekit.pauses == [yes, no, yes, no, yes, no, no, yes]
+
+
+async def test_a_livekit_that_never_answers_is_not_ready_and_one_that_is_gone_is_so_at_once() -> None:
+    assert (await told(SLOW, SLOW))[1:] == ([], ["not ready: no answer within 3 s"])
+    _, changes, logs = await told(WELL, SLOW, AWAY)
+    assert changes == [True, False]
+    assert logs == ["ready: ", "not ready: no connection"]
 
 
 async def test_one_small_question_is_asked_at_a_bounded_rate() -> None:

@@ -25,6 +25,7 @@ from service.batches import Asker
 from service.consistency import Consistency
 from service.errors import ConsistencyInvalid, DomainError, OperatorOnly, TenantIdBlank
 from service.named_rooms import OwnedRoom
+from service.ownership import Owner
 from service.participants import Participants
 from service.room_index import ListedRoom
 from service.rooms import Rooms
@@ -177,7 +178,7 @@ class SharedRoom:
     async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         return self.owned
 
-    async def participants(self, room_name: str) -> Participants:
+    async def participants(self, room_name: str, owner: Owner) -> Participants:
         return self.present
 
 
@@ -284,7 +285,7 @@ class RecordingDirectory:
     async def room(self, name: str, asker: Asker) -> OwnedRoom | None:
         raise AssertionError
 
-    async def participants(self, room_name: str) -> Participants:
+    async def participants(self, room_name: str, owner: Owner) -> Participants:
         raise AssertionError
 
 
