@@ -13,6 +13,7 @@ from livekit.protocol.models import Room
 
 from service.auth.principal import Scope
 from service.batches import Asker, Batches
+from service.errors import LiveKitFailed
 from service.ownership import Owner, may_see
 from service.room_records import by_asked_name, decoded_room
 from service.searches import Searches
@@ -86,8 +87,10 @@ class NamedRooms:
             else:
                 with self._searches.under_way(asker.scope):
                     found = await self._others.find(name, asker)
-        except BaseException:
+        except BaseException as error:
             self._searches.masked(asker.scope)  # as far as anybody knows, also when the caller has left
+            if isinstance(error, LiveKitFailed):
+                self._known.pop(place, None)
             raise
         if _is_masked(asker.scope, found):
             self._searches.masked(asker.scope)

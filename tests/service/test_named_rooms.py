@@ -279,6 +279,20 @@ async def test_a_name_that_is_not_its_askers_any_more_goes_with_the_others(livek
     assert [reading.about for reading in livekit.readings[known:]] == [("absent", "own")]
 
 
+async def test_a_name_that_livekit_begins_to_fail_at_goes_with_the_others(livekit: HeldLiveKit) -> None:
+    named = NamedRooms(livekit, owner_of)
+    await learnt(named, livekit, ACME, "own")
+    asker, own = asks(named, ACME, "own")
+    (await livekit.until(2)).land(LiveKitFailed("a corrupt record"))
+    await asyncio.wait({own})
+    assert isinstance(own.exception(), LiveKitFailed)
+    assert asker.beside_masked
+    tasks = [asks(named, ACME, name)[1] for name in ("absent", "own")]
+    (await livekit.until(3)).land()
+    await asyncio.gather(*tasks)
+    assert livekit.readings[2].about == ("absent", "own")
+
+
 async def test_so_many_names_are_known_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.named_rooms._MOST_KNOWN", 2)
     named = NamedRooms(RecordedLiveKit(*(room(name, "acme") for name in "abc")), owner_of)
