@@ -52,9 +52,9 @@ async def test_who_refuses_to_be_connected_to_is_told_of_at_once(
         took = [await fault_after(callers, path) for path in (LIST, OWN)]
     finally:
         await double.start()
-    assert max(took) < 5
     assert (await callers.rest(OWN, ACME)).status == 200
     load.figure("U1", f"refused: told after {max(took) * 1000:.0f} ms at most")
+    assert max(took) <= load.bound(0.5)
 
 
 @pytest.mark.parametrize("fault", [Hang(), Trickle(seconds_per_byte=0.05)], ids=["hangs", "trickles"])
@@ -65,10 +65,10 @@ async def test_who_never_ends_is_waited_for_no_longer_than_is_set(
     double.script_always("ListRooms", fault)
     took = [await fault_after(callers, path) for path in (LIST, OWN)]
     assert min(took) >= UPSTREAM_SECONDS
-    assert max(took) < UPSTREAM_SECONDS + 1
     assert len(double.requests) == 2  # no second try
     name = type(fault).__name__.lower()
     load.figure(f"U2 ({name})", f"{(max(took) - UPSTREAM_SECONDS) * 1000:.0f} ms over the deadline at most")
+    assert max(took) <= UPSTREAM_SECONDS + load.bound(0.1)
 
 
 async def test_a_caller_waits_no_longer_than_its_own_deadline(
@@ -169,5 +169,5 @@ async def test_callers_that_leave_leave_nothing_behind(
         slowest = max(slowest, asked.answered - left)
         double.heal()
     assert (await callers.rest(OWN, ACME)).status == 200
-    assert slowest < 1
     load.figure("C1", f"{in_all:,} calls cancelled; upstream aborted after {slowest * 1000:.0f} ms at most")
+    assert slowest <= load.bound(0.1)

@@ -41,9 +41,9 @@ async def test_a_livekit_that_stops_in_its_tracks_is_a_fault_until_it_goes_on(
     assert tally.wrong == []
     assert tally.broken == {}
     assert set(tally.refused) <= {500}
-    assert slowest < 10
     what = f"{rounds} times: {tally}; right again after {slowest:.2f} s at most"
     load.figure("P3 (stopped and resumed)", what)
+    assert slowest <= load.bound(1)
 
 
 @pytest.mark.load
@@ -76,7 +76,7 @@ async def test_whatever_is_killed_behind_the_service_and_when_no_answer_is_wrong
     assert tally.wrong == []
     assert tally.broken == {}
     assert set(tally.refused) <= {500}
-    assert max(back.values()) < 10
-    for row, killed in (("P3", "LiveKit"), ("P4", "Redis")):
+    for row, killed, most in (("P3", "LiveKit", 1), ("P4", "Redis", 2)):
         what = f"{rounds // 2} times, both in turn: {tally}; right again after {back[killed]:.2f} s at most"
         load.figure(f"{row} (killed)", what)
+        assert back[killed] <= load.bound(most)

@@ -43,6 +43,10 @@ class FullCounts:
         """How many of something to do."""
         return full if self.full else short
 
+    def bound(self, seconds: float) -> float:
+        """What something may take: so long in a full run, ten times as long in a short one, beside others."""
+        return seconds if self.full else 10 * seconds
+
     def progress(self, what: str, done: int, of: int) -> None:
         """Says now and then how far a full run is."""
         now = time.monotonic()
