@@ -243,6 +243,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.fixture
+def no_end_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those who were answered, all of them, end the wait for them."""
+    monkeypatch.setattr("service.flights._STEPS", 10**9)
+    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
+
+
 Callers = list[asyncio.Task[str]]
 Waves = tuple[asyncio.Future[str], Callers, Callers]
 
@@ -256,11 +263,10 @@ async def two_waves(runs: Runs, flights: Flights[str, str]) -> Waves:
     return first, early, late
 
 
+@pytest.mark.usefixtures("no_end_of_patience")
 async def test_who_is_answered_and_asks_again_shares_the_run_of_those_who_came_meanwhile(
-    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, clock: Clock
 ) -> None:
-    monkeypatch.setattr("service.flights._STEPS", 10**9)
-    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
     flights = Flights(runs.fly, in_company=True)
     first, _early, late = await two_waves(runs, flights)
     clock.seconds += 0.1
@@ -272,11 +278,8 @@ async def test_who_is_answered_and_asks_again_shares_the_run_of_those_who_came_m
     assert await asyncio.gather(*late, *again) == ["two"] * 5
 
 
-async def test_callers_who_ask_again_one_after_the_other_share_one_run(
-    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.flights._STEPS", 10**9)
-    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
+@pytest.mark.usefixtures("no_end_of_patience")
+async def test_callers_who_ask_again_one_after_the_other_share_one_run(runs: Runs, clock: Clock) -> None:
     flights = Flights(runs.fly, in_company=True)
     early = [asyncio.ensure_future(flights.join("a")) for _ in range(3)]
     first = await runs.until("a", 1)
@@ -291,11 +294,8 @@ async def test_callers_who_ask_again_one_after_the_other_share_one_run(
     assert await asyncio.gather(*again) == ["two"] * 3
 
 
-async def test_a_caller_alone_waits_for_nobody(
-    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.flights._STEPS", 10**9)
-    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
+@pytest.mark.usefixtures("no_end_of_patience")
+async def test_a_caller_alone_waits_for_nobody(runs: Runs, clock: Clock) -> None:
     flights = Flights(runs.fly, in_company=True)
     for number in range(1, 4):
         caller = asyncio.ensure_future(flights.join("a"))
@@ -344,11 +344,10 @@ async def test_after_a_short_run_nobody_is_waited_for(
     assert await asyncio.gather(*late) == ["two"] * 2
 
 
+@pytest.mark.usefixtures("no_end_of_patience")
 async def test_a_run_that_nobody_waits_for_any_more_does_not_wait_for_others(
-    runs: Runs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, clock: Clock
 ) -> None:
-    monkeypatch.setattr("service.flights._STEPS", 10**9)
-    monkeypatch.setattr("service.flights._QUIET_STEPS", 10**9)
     flights = Flights(runs.fly, in_company=True)
     first, _early, late = await two_waves(runs, flights)
     clock.seconds += 0.1
