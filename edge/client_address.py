@@ -6,7 +6,6 @@ granian's own `wrap_asgi_with_proxy_headers` is not used: it knows no `Forwarded
 proxy adds for a part of the address, so that one client would be many.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -14,16 +13,14 @@ from typing import Final, Literal
 
 from litestar.types import HTTPScope
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from common.client_networks import Address, Network, read_address, site_of
+
 HeaderName = Literal["x-forwarded-for", "forwarded"]
 
 UNKNOWN: Final = "unknown"
 """All whose address cannot be told are one."""
 
 _MOST_HOPS: Final = 32
-_IPV6_SITE: Final = 64
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 # A node of `X-Forwarded-For` as proxies write it, or of `Forwarded` without its quotes: perhaps with a port.
 _NODE: Final = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)|(?P<bare>[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._-]+)?))(?::\d+)?"
@@ -63,7 +60,8 @@ class ClientAddresses:
         peer = _address(client[0])
         if peer is None:
             return UNKNOWN
-        return _site(self._client_behind(peer, scope) if self._trusts(peer) else peer)
+        found = self._client_behind(peer, scope) if self._trusts(peer) else peer
+        return UNKNOWN if found is None else site_of(found)
 
     def _client_behind(self, peer: Address, scope: HTTPScope) -> Address | None:
         # Several fields of one name are one list (RFC 9110, 5.3).
@@ -119,22 +117,4 @@ def _nodes_of_forwarded(field: str) -> Iterator[str]:
 
 def _address(text: str) -> Address | None:
     node = _NODE.fullmatch(text)
-    if node is None:
-        return None
-    try:
-        address = ipaddress.ip_address(node["ipv6"] or node["ipv4"] or node["bare"])
-    except ValueError:
-        return None
-    # What a socket for both says of an IPv4 peer.
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _site(address: Address | None) -> str:
-    """One who has an IPv6 address mostly has all of its network."""
-    if address is None:
-        return UNKNOWN
-    if address.version == 4:
-        return str(address)
-    if address in _NAT64:  # behind it everybody has an IPv4 address, all within one network (RFC 6052)
-        return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return str(ipaddress.IPv6Network((int(address), _IPV6_SITE), strict=False))
+    return None if node is None else read_address(node["ipv6"] or node["ipv4"] or node["bare"])

@@ -5,21 +5,17 @@ Step before: `service.authentication`, for a token that an auth service has to j
 recognized by an address.
 """
 
-import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from common.client_networks import Network, read_address, site_of
 from service.metadata import Metadata, values_of
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CLIENT_ADDRESS_KEY: Final = "tenantrooms-client-address"
 """Metadata in which the edge hands on from where the HTTP request came."""
 
 _MOST_CHARACTERS: Final = 64
-_IPV6_SITE: Final = 64
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _MOST_REMEMBERED: Final = 1024
 
 
@@ -54,17 +50,9 @@ class ClientAddresses:
         if peer.startswith("unix"):
             return "unix", True
         text = peer.partition(":")[2].replace("%5B", "[").replace("%5D", "]").replace("%25", "%").strip("[]")
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
+        address = read_address(text)
+        if address is None:
             return peer, False
-        address = getattr(address, "ipv4_mapped", None) or address
         if any(address in network for network in self._edges):
             return str(address), True
-        if address.version == 4:
-            return str(address), False
-        if address in _NAT64:  # behind it everybody has an IPv4 address, all within one site (RFC 6052)
-            return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)), False
-        # Who has one address of a site mostly has them all.
-        site = ipaddress.IPv6Address(int(address) >> _IPV6_SITE << _IPV6_SITE)
-        return f"{site}/{_IPV6_SITE}", False
+        return site_of(address), False

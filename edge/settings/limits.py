@@ -3,15 +3,15 @@
 After it: `admission`.
 """
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Final
 
 from limits import RateLimitItem
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
+from common.client_networks import Network, read_networks
 from common.setting_values import read_rates, read_redis_url
-from edge.client_address import HeaderName, Network
+from edge.client_address import HeaderName
 from edge.settings.names import PREFIX
 
 MOST_CALLS: Final = 1024
@@ -32,15 +32,6 @@ def _content(path: Path) -> str:
         return path.read_text("utf-8").removesuffix("\n")
     except (OSError, ValueError):
         raise ValueError("names a file that cannot be read") from None
-
-
-def _networks(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(","))
-    except ValueError:
-        raise ValueError("must be addresses or networks like 10.0.0.0/8, separated by commas") from None
 
 
 class CallLimits(BaseModel):
@@ -81,7 +72,7 @@ class LimitSettings(BaseModel):
         Path | None, AfterValidator(_redis_url_in_file), Field(alias=PREFIX + "RATE_STORE_URL_FILE")
     ] = None
     trusted_proxies: Annotated[
-        tuple[Network, ...], BeforeValidator(_networks), Field(alias=PREFIX + "TRUSTED_PROXIES")
+        tuple[Network, ...], BeforeValidator(read_networks), Field(alias=PREFIX + "TRUSTED_PROXIES")
     ] = ()
     client_address_header: Annotated[HeaderName, Field(alias=PREFIX + "CLIENT_ADDRESS_HEADER")] = (
         "x-forwarded-for"

@@ -7,21 +7,12 @@ from typing import Annotated, Final
 from limits import RateLimitItem
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from common.client_networks import Network, read_networks
 from common.setting_values import read_rates, read_redis_url
-from service.client_address import Network
 
 _THIS_MACHINE: Final = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1"))
 _STORE: Final = "TENANTROOMS_RATE_STORE_URL"
 _RATE: Final = "TENANTROOMS_TENANT_RATE"
-
-
-def _networks(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(","))
-    except ValueError:
-        raise ValueError("is not addresses or networks like 10.0.0.0/8, separated by commas") from None
 
 
 class LimitSettings(BaseModel):
@@ -35,7 +26,7 @@ class LimitSettings(BaseModel):
     tenant_rates: Annotated[tuple[RateLimitItem, ...], BeforeValidator(read_rates)] = Field((), alias=_RATE)
     rate_store_url: Annotated[SecretStr | None, BeforeValidator(read_redis_url)] = Field(None, alias=_STORE)
 
-    trusted_edges: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = Field(
+    trusted_edges: Annotated[tuple[Network, ...], BeforeValidator(read_networks)] = Field(
         _THIS_MACHINE, alias="TENANTROOMS_TRUSTED_EDGES"
     )
 
