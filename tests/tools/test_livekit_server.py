@@ -1,7 +1,9 @@
 """A real LiveKit server as a child: loopback only, restartable, and gone when it should be."""
 
+import contextlib
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -18,10 +20,16 @@ async def room_names(server: LiveKitServer) -> set[str]:
         return {room.name for room in (await livekit.room.list_rooms(api.ListRoomsRequest())).rooms}
 
 
+def open_files(pid: int) -> Iterator[str]:
+    """What each descriptor of a process leads to; one that closes meanwhile is left out."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(descriptor.readlink())
+
+
 def listening_addresses(pid: int) -> set[str]:
     """Kind and address, as the kernel writes them, of each socket on which a process waits for others."""
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    inodes = {link.partition("[")[2].rstrip("]") for link in links if link.startswith("socket:")}
+    inodes = {file.partition("[")[2].rstrip("]") for file in open_files(pid) if file.startswith("socket:")}
     found = set()
     for table, waiting in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
