@@ -78,6 +78,8 @@ class Measurement:
 
     async def _round(self, upstream: Upstream, number: int) -> None:
         """All cells once. Peers without background work run all the time: idle they cost nothing."""
+        # Those that start anew are asked anew, so that no first reading of all rooms is in what is measured.
+        self._bodies = {place: bodies for place, bodies in self._bodies.items() if place[2] not in ALONE}
         async with AsyncExitStack() as parts:
             peers: dict[Peer, RunningPeer] = {}
             folder = self.folder / f"round-{number + 1}"
