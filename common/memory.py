@@ -1,6 +1,6 @@
 """Owns how often a process's garbage collector looks for cycles.
 
-Step before: `service.server` and `edge.worker`, once everything is loaded. A call makes dozens of containers
+Step before: `service.serving` and `edge.worker`, once everything is loaded. A call makes dozens of containers
 and no cycles, and many calls are under way at once. Python's defaults take their number for garbage: they
 look through the young objects every few calls, and now and then through all that was imported, which takes
 some 50 ms.

@@ -26,7 +26,7 @@ def main() -> int:
     # Only now, as it takes a second: a mistake in the settings is told at once.
     import uvloop  # noqa: PLC0415
 
-    from service.server import serve  # noqa: PLC0415
+    from service.serving import serve  # noqa: PLC0415
 
     try:
         uvloop.run(serve(settings, environment, files))

@@ -1,7 +1,7 @@
 """Owns where metrics and health can be read: prometheus-client's own HTTP server, in threads of its own.
 
-Step before: `service.server`, at start. Step after: `service.metrics` and `service.health_pages` hold what is
-shown.
+Step before: `service.serving`, at start. Step after: `service.metrics` and `service.health_pages` hold what
+is shown.
 """
 
 import asyncio

@@ -1,21 +1,20 @@
-"""Owns the wiring: builds the service's objects, binds its address, and stops it without losing a call."""
+"""Owns the wiring: builds the service's objects and binds its address.
+
+Step before: `service.serving`. Step after: a call passes the interceptors in their order here.
+"""
 
 import asyncio
 import datetime as dt
-import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from common import memory
-from common.quick_log import quick_writer
 from common.rates import open_rates
 from common.request_ids import RequestIds
 from common.settings import SettingsError
@@ -40,21 +39,19 @@ from service.livekit_retry import RetryingTransport
 from service.livekit_tokens import AccessTokens
 from service.livekit_transport import open_transport
 from service.metrics import Metrics
-from service.metrics_listener import open_metrics_listener
 from service.overload import OverloadGuard
 from service.ownership import owner_of
 from service.places import MOST_WAIT_SECONDS
 from service.readiness import Readiness
 from service.relay.calls import RelayedCalls, handlers_of
 from service.relay.servicer import Relay
-from service.reloading import Generations, Reloader
+from service.reloading import Generations
 from service.rooms import RoomDirectory, Rooms
 from service.servicer import Servicer, room_summary
-from service.settings import Settings, load
+from service.settings import Settings
 from service.tenant_limits import TenantLimits
 from service.upstream_http import Trust, trusting
 from service.upstream_watch import UpstreamWatch, WatchedDirectory, WatchedSource
-from service.watched_files import WatchedFiles
 from tenantrooms.relay.v1.relay_pb2_grpc import add_RelayServicer_to_server
 from tenantrooms.v1 import tenant_rooms_pb2
 from tenantrooms.v1.tenant_rooms_pb2_grpc import add_TenantRoomsServicer_to_server
@@ -81,13 +78,8 @@ _OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 
-# How long a client gets to hear that the service is leaving before its calls are refused.
-_ANNOUNCE_SECONDS: Final = 0.5
-
 # How long a relay stream takes calls where connections end by age.
 _STREAM_SECONDS: Final = 10.0
-
-_log = structlog.get_logger(__name__)
 
 
 class RunningServer(NamedTuple):
@@ -104,63 +96,6 @@ class RunningServer(NamedTuple):
     health: Health
     take_up: Callable[[Settings], Awaitable[None]]
     relay: Relay
-
-
-async def serve(settings: Settings, environment: Mapping[str, str], files: WatchedFiles) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. A second signal ends the drain at once.
-
-    Args:
-        settings: those in force at first.
-        environment: where they came from; they are loaded from it again when a file has changed.
-        files: those that it names.
-
-    Raises:
-        SettingsError: a certificate is not valid now.
-        CannotStart: an address could not be bound, or the audit log's file not be opened.
-    """
-    stop = _Signals(asyncio.get_running_loop())
-    for warning in settings.warnings():
-        _log.warning(warning)
-    metrics = Metrics()
-    async with AsyncExitStack() as stack:
-        health = Health(SERVICE_NAME)
-        metrics_port = None
-        if settings.metrics_listen is not None:
-            listener = open_metrics_listener(metrics.registry, health, settings.metrics_listen)
-            metrics_port = await stack.enter_async_context(listener)
-        log = CallLog(quick_writer(settings.log_level, asyncio.get_running_loop()))
-        running = running_server(settings, metrics, health, log)
-        server, _, take_up, relay = await stack.enter_async_context(running)
-        reloader = Reloader(partial(load, environment), take_up, metrics.reloaded)
-        reloading = asyncio.create_task(reloader.run(files.changes(reloader.hangs)))
-        _log.info(
-            "serving",
-            address=settings.grpc_listen,
-            livekit=settings.livekit_configured,
-            metrics_port=metrics_port,
-        )
-        memory.settle()
-        await stop.first.wait()
-        reloading.cancel()
-        _log.info("draining", seconds=settings.drain_seconds)
-        health.leave()
-        drain = asyncio.create_task(_drain(server, relay, settings.drain_seconds))
-        second = asyncio.create_task(stop.second.wait())
-        await asyncio.wait({drain, second}, return_when=asyncio.FIRST_COMPLETED)
-        drain.cancel()
-        second.cancel()
-        await asyncio.wait({drain, second})
-    log.close()
-    if not drain.cancelled():
-        drain.result()
-    _log.info("stopped")
-
-
-async def _drain(server: grpc.aio.Server, relay: Relay, seconds: float) -> None:
-    await asyncio.sleep(min(_ANNOUNCE_SECONDS, seconds))
-    # Together with the refusal of new connections, so that no edge comes back to this process.
-    relay.leave()
-    await server.stop(seconds)
 
 
 @asynccontextmanager
@@ -343,15 +278,3 @@ async def _open_tracing(settings: Settings) -> "AsyncIterator[Tracing | None]":
 
     async with open_tracing(settings.traces_endpoint, settings.traces_ratio, package_version()) as tracing:
         yield tracing
-
-
-class _Signals:
-    """Tells the first and the second signal to stop apart."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.first, self.second = asyncio.Event(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._received)
-
-    def _received(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()

@@ -83,7 +83,7 @@ def test_the_domain_knows_no_transport(name: str) -> None:
 
 
 # In the order in which a call passes them; each may import what comes after it.
-LAYERS = ["server", "error_boundary", "authentication", "servicer", "rooms", "directory"]
+LAYERS = ["serving", "server", "error_boundary", "authentication", "servicer", "rooms", "directory"]
 
 
 def test_data_flows_one_way() -> None:
@@ -97,7 +97,7 @@ def test_data_flows_one_way() -> None:
 
 
 # Those that start, wire and reload. All others are handed what they need.
-KNOW_SETTINGS = {"__main__", "server", "authentication_wiring", "reloading"}
+KNOW_SETTINGS = {"__main__", "serving", "server", "authentication_wiring", "reloading"}
 
 
 @pytest.mark.parametrize("module", SERVICE, ids=named)
