@@ -8,7 +8,7 @@ Every answer rests on a reading of LiveKit that began after the call arrived. (W
 to that is in `service.candidates`.)
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -20,7 +20,7 @@ from service.candidates import Candidates
 from service.consistency import Consistency
 from service.errors import LiveKitNotConfigured, Overloaded
 from service.flights import Flights
-from service.named_rooms import NamedRooms, NamedRoomsSource, OwnedRoom
+from service.named_rooms import NamedRooms, NamedRoomsSource, OwnedRoom, at_once
 from service.ownership import Owner, Ownerless
 from service.participants import Participants
 from service.places import MOST_WAIT_SECONDS, FairQueue, Limit
@@ -54,6 +54,7 @@ class Directory:
         on_scan: is told of each whole reading.
         turn_seconds: how long a question about participants may wait for its turn.
         refused: told of each that had none.
+        undisturbed: returns when it holds up no masked answer to look at a room that may be masked.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Directory:
         *,
         turn_seconds: float = MOST_WAIT_SECONDS,
         refused: Callable[[Limit], None] = lambda _: None,
+        undisturbed: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._scans = Scans(source, RoomIndex(owner_of, summarize), partial(_tell, on_scan))
         self._candidates = Candidates(source, self._scans, index_interval)
-        self._named = NamedRooms(source, owner_of)
+        self._named = NamedRooms(source, owner_of, undisturbed)
         self._source = source
         self._participants: Flights[tuple[str, Owner], Participants] = Flights(self._list_participants)
         self._turns: FairQueue[Owner] = FairQueue(MOST_PARTICIPANTS_QUESTIONS)

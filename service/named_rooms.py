@@ -4,8 +4,9 @@ Step before: `service.directory` needs one room as it is now. Step after: `servi
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Final, Protocol
 
@@ -26,6 +27,10 @@ _MOST_KNOWN: Final = 32_768
 """Names, each with who asked for it, that are known to be its own."""
 
 _name = attrgetter("room.name")
+
+
+async def at_once() -> None:
+    """Waits for nothing."""
 
 
 @dataclass(slots=True)
@@ -59,14 +64,24 @@ class NamedRooms:
     Args:
         source: who is asked.
         owner_of: the owner that a room's metadata names.
+        undisturbed: returns when it holds up no masked answer to look at what may be masked itself.
     """
 
-    def __init__(self, source: NamedRoomsSource, owner_of: Callable[[str], Owner]) -> None:
+    def __init__(
+        self,
+        source: NamedRoomsSource,
+        owner_of: Callable[[str], Owner],
+        undisturbed: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
         self._source = source
         self._owner_of = owner_of
         self._one_at_a_time = asyncio.Lock()
-        self._own: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
-        self._others: Batches[str, OwnedRoom | None] = Batches(self._found, _in_parts, _is_masked)
+        self._own: Batches[str, OwnedRoom | None] = Batches(
+            partial(self._found, at_once), _in_parts, _is_masked
+        )
+        self._others: Batches[str, OwnedRoom | None] = Batches(
+            partial(self._found, undisturbed), _in_parts, _is_masked
+        )
         self._known: dict[tuple[Scope, str], None] = {}
         self._searches = Searches()
 
@@ -104,8 +119,11 @@ class NamedRooms:
             del self._known[next(iter(self._known))]
         self._known[place] = None
 
-    async def _found(self, names: Sequence[str]) -> dict[str, OwnedRoom | None]:
+    async def _found(
+        self, undisturbed: Callable[[], Awaitable[None]], names: Sequence[str]
+    ) -> dict[str, OwnedRoom | None]:
         records = await self._source.list_rooms_named(names)
+        await undisturbed()
         turns = Turns()
         rooms: list[OwnedRoom] = []
         for record in records:
@@ -114,6 +132,7 @@ class NamedRooms:
                 room = decoded_room(record)
                 rooms.append(OwnedRoom(room, self._owner_of(room.metadata)))
                 await turns.pass_on()
+            await undisturbed()
         found: dict[str, OwnedRoom | None] = dict.fromkeys(names)
         return found | by_asked_name(names, rooms, _name)
 

@@ -138,7 +138,7 @@ async def _serving(
         EvenAnswers() as even_answers,
         open_audit_log(settings.audit_log, metrics.audit_recorded) as audit_log,
         _open_livekit(settings, tokens, trust, upstream) as livekit,
-        _open_directory(settings, livekit, metrics, upstream) as directory,
+        _open_directory(settings, livekit, metrics, upstream, even_answers) as directory,
         open_lasting(settings, metrics.key_set_fetched, metrics.refused) as lasting,
         open_rates(
             settings.tenant_rates, settings.rate_store, "TENANTROOMS_RATE_STORE_URL", metrics.rate_store_asked
@@ -249,7 +249,11 @@ async def _open_livekit(
 
 @asynccontextmanager
 async def _open_directory(
-    settings: Settings, livekit: LiveKit | None, metrics: Metrics, upstream: UpstreamWatch
+    settings: Settings,
+    livekit: LiveKit | None,
+    metrics: Metrics,
+    upstream: UpstreamWatch,
+    even_answers: EvenAnswers,
 ) -> AsyncIterator[RoomDirectory]:
     if livekit is None:
         yield UnconfiguredDirectory()
@@ -262,6 +266,7 @@ async def _open_directory(
         metrics.rooms_scanned,
         turn_seconds=settings.livekit_timeout_seconds,
         refused=metrics.refused,
+        undisturbed=even_answers.let_pass,
     )
     try:
         yield WatchedDirectory(directory, upstream)

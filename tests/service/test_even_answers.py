@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from service import even_answers
 from service.even_answers import EvenAnswers
 
 STEP = 0.05
@@ -43,6 +44,45 @@ async def test_a_caller_who_leaves_holds_up_nobody() -> None:
             await gone
         async with asyncio.timeout(5):
             await asyncio.gather(*(answers.leave(time.monotonic()) for _ in range(100)))
+
+
+async def test_work_that_could_show_in_an_answers_time_is_done_after_that_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(even_answers, "_CLEAR_SECONDS", STEP)
+    order: list[str] = []
+
+    async def leave(answers: EvenAnswers, began: float) -> None:
+        await answers.leave(began)
+        order.append("left")
+
+    async with EvenAnswers(STEP) as answers:
+        leaving = asyncio.create_task(leave(answers, time.monotonic()))
+        await asyncio.sleep(0)
+        await answers.let_pass()
+        order.append("worked")
+        await leaving
+    assert order == ["left", "worked"]
+
+
+async def test_work_waits_for_no_answer_that_has_time_and_never_for_long() -> None:
+    async with EvenAnswers(60) as answers:
+        now = time.monotonic()
+        leaving = asyncio.create_task(answers.leave(now - 59))
+        await asyncio.sleep(0)
+        at_once = asyncio.create_task(answers.let_pass())
+        await asyncio.sleep(0)
+        assert at_once.done()
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        # Who has left without an answer holds up nobody.
+        soon = asyncio.create_task(answers.leave(now - 60 + 0.000_5))
+        await asyncio.sleep(0)
+        soon.cancel()
+        await asyncio.wait({soon})
+        at_once = asyncio.create_task(answers.let_pass())
+        await asyncio.sleep(0)
+        assert at_once.done()
 
 
 async def test_the_thread_ends_with_it_though_somebody_waits() -> None:

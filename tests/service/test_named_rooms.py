@@ -456,3 +456,25 @@ def test_names_are_compared_code_point_for_code_point() -> None:
     assert by_asked_name(["caf\u00e9"], ["cafe\u0301", "caf\u00e9", "CAF\u00c9"], str) == {
         "caf\u00e9": "caf\u00e9"
     }
+
+
+async def test_what_may_be_masked_is_looked_at_only_when_that_holds_up_no_masked_answer() -> None:
+    seen: list[str] = []
+
+    def seen_owner_of(metadata: str) -> Owner:
+        seen.append("looked")
+        return owner_of(metadata)
+
+    async def undisturbed() -> None:
+        seen.append("waited")
+
+    livekit = RecordedLiveKit(room("a", "acme"), room("b", "globex"))
+    named = NamedRooms(livekit, seen_owner_of, undisturbed)
+    await asyncio.gather(*(named.find(name, Asker(ACME)) for name in ("a", "b", "absent")))
+    assert seen == ["waited", "looked", "waited", "looked", "waited"]
+    seen.clear()
+    await named.find("absent", Asker(ACME))
+    assert seen == ["waited"]
+    seen.clear()
+    await named.find("a", Asker(ACME))
+    assert seen == ["looked"], "an own room waits for nobody"

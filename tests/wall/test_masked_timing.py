@@ -16,6 +16,7 @@ import grpc
 import pytest
 from livekit.protocol import room as proto
 
+from service.even_answers import STEP_SECONDS
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1 import tenant_rooms_pb2_grpc as pb_grpc
 from tests.end_to_end.callers import ACME, GLOBEX, Callers
@@ -117,6 +118,29 @@ def own_beside(channel: grpc.aio.Channel, credential: str = ACME) -> Callable[[s
     return ask_for
 
 
+def probe_before(channel: grpc.aio.Channel, probe: str) -> Callable[[str], Awaitable[float]]:
+    """Asks for an absent room, and then, when that answer is about to leave, for eight of a kind.
+
+    Gives the µs until the answer to the first: whether looking at the others holds it up.
+    """
+    masked = over_grpc(channel)
+
+    async def answered() -> float:
+        await masked(probe)
+        return time.perf_counter_ns() / 1000
+
+    async def ask_for(kind: str) -> float:
+        began = time.perf_counter_ns() / 1000
+        first = asyncio.ensure_future(answered())
+        await asyncio.sleep(random.uniform(0.005, STEP_SECONDS))
+        neighbours = [asyncio.ensure_future(masked(name)) for name in names_of(kind)]
+        took = await first - began
+        await asyncio.gather(*neighbours)
+        return took
+
+    return ask_for
+
+
 def over_rest(session: aiohttp.ClientSession, url: str) -> Callable[[str], Awaitable[None]]:
     """The same over REST."""
 
@@ -178,6 +202,21 @@ async def test_the_time_of_an_own_rooms_answer_does_not_tell_of_the_names_asked_
             own_beside(channel), at_once=1,
         )  # fmt: skip
     wall.record("Timing of an own room's answer, asked for beside eight masked ones", PAIRS, pair_rows(times))
+    assert leaks(times, wall) == []
+
+
+@pytest.mark.wall
+@pytest.mark.usefixtures("rooms")
+async def test_the_time_of_a_masked_answer_does_not_tell_of_the_names_asked_for_just_before_it_leaves(
+    walled_on_redis: Callers, wall: FullCounts
+) -> None:
+    async with grpc.aio.insecure_channel(walled_on_redis.stack.grpc_address) as channel:
+        times = await sampled(
+            wall, "a masked answer about to leave", KINDS, wall.count(SAMPLES // 2, short=100),
+            probe_before(channel, "room-no-such-0"), at_once=1,
+        )  # fmt: skip
+    title = "Timing of a masked answer, eight others asked for when it is about to leave"
+    wall.record(title, PAIRS, pair_rows(times))
     assert leaks(times, wall) == []
 
 
