@@ -61,14 +61,19 @@ if TYPE_CHECKING:
 
 SERVICE_NAME: Final = tenant_rooms_pb2.DESCRIPTOR.services_by_name["TenantRooms"].full_name
 
+METADATA_OPTIONS: Final[Sequence[tuple[str, int]]] = (
+    # A token may be 8 KiB long, and the edge forwards up to 32 KiB of headers, which grow when encoded.
+    ("grpc.max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", 128 * 1024),
+)
+"""How much metadata a call may have."""
+
 _OPTIONS: Final[Sequence[tuple[str, int]]] = (
+    *METADATA_OPTIONS,
     # Two servers must not share one port unnoticed.
     ("grpc.so_reuseport", 0),
     # A request is two short texts; what is larger is refused before it is read.
     ("grpc.max_receive_message_length", 64 * 1024),
-    # A token may be 8 KiB long, and the edge forwards up to 32 KiB of headers, which grow when encoded.
-    ("grpc.max_metadata_size", 128 * 1024),
-    ("grpc.absolute_max_metadata_size", 128 * 1024),
     # Each takes memory before it counts as a call: it need not send its request, nor read its answer.
     ("grpc.max_concurrent_streams", 1_024),
     # Clients may check an idle connection every 20 s, not more often.

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import grpc
 import pytest
 
+from service.server import METADATA_OPTIONS
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer, add_TenantRoomsServicer_to_server
 from tenantrooms_client import DeadlineExceeded, NotFound, TenantRoomsClient, TenantRoomsError
@@ -55,7 +56,7 @@ class Server(TenantRoomsServicer):
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     servicer = Server()
-    running = grpc.aio.server(options=[("grpc.max_metadata_size", 64 * 1024)])  # as the service has it
+    running = grpc.aio.server(options=METADATA_OPTIONS)
     add_TenantRoomsServicer_to_server(servicer, running)
     servicer.target = f"127.0.0.1:{running.add_insecure_port('127.0.0.1:0')}"
     await running.start()

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from service.server import METADATA_OPTIONS
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tenantrooms.v1.tenant_rooms_pb2_grpc import TenantRoomsServicer, add_TenantRoomsServicer_to_server
 
@@ -115,8 +116,7 @@ async def serving(
     handlers: Sequence[grpc.GenericRpcHandler] = (),
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server with this servicer and these handlers, behind these interceptors."""
-    options = [("grpc.max_metadata_size", 64 * 1024)]  # as the service has it, for the longest token
-    server = grpc.aio.server(interceptors=interceptors, handlers=handlers, options=options)
+    server = grpc.aio.server(interceptors=interceptors, handlers=handlers, options=METADATA_OPTIONS)
     if servicer is not None:
         add_TenantRoomsServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
