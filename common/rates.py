@@ -152,7 +152,7 @@ async def open_rates(
 
     Args:
         rates: each holds; none is no limit.
-        redis_url: `redis://`, `rediss://` or `unix://`; None counts in this process alone.
+        redis_url: `redis://` or `rediss://`; None counts in this process alone.
         setting: names the setting that says so, for the log.
         asked: told of each question to Redis whether it was answered.
     """

@@ -1,7 +1,7 @@
 """Owns how many calls one worker lets through to the service: of all, of one caller, of one address.
 
-Before it: `asgi` knows the route and the credential. After it: Litestar. Only what calls the service is
-counted: `/` and the documentation are always answered.
+Before it: `asgi` knows the route and the credential. After it: the route's handler. Only what calls the
+service is counted: `/` and the documentation are always answered.
 """
 
 import secrets

@@ -2,7 +2,7 @@
 
 Litestar routes on a decoded and tidied path, in which `%2F` is a slash and `//` is one slash; a room's
 name would not survive that. So the routing is done here, and Litestar is handed a fixed path.
-Before it: `asgi`. After it: the route's handler in `rooms`, `docs` or `app`.
+Before it: `asgi`. After it: the route's handler in `routes` or `docs`.
 """
 
 from collections.abc import Collection

@@ -1,6 +1,6 @@
 """Owns the two room routes: asks the service on behalf of one caller and gives its answer as JSON.
 
-Before it: Litestar with the `Call` that `asgi` has made. After it: `relay`; the answer goes
+Before it: `routes`, with the `Call` that `asgi` has made. After it: `relay`; the answer goes
 through `kept_json` or `errors`.
 """
 

@@ -56,7 +56,7 @@ class Seen:
     Attributes:
         route: which it is, one of `numbers.ROUTES`.
         code: the name of the status of the service's answer; None where it was not asked.
-        reason: why the service refused or failed, if it did.
+        reason: why the request was refused or failed, by the service or the edge; None where it was not.
         limit: over which of the edge's limits it is, if any.
         traceparent: for the service; None where requests are not traced.
     """

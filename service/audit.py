@@ -1,6 +1,6 @@
 """Owns the record of each read by an operator: who read what, for whom, and what came of it.
 
-An interceptor. Step before: `service.authentication` has named the caller. Step after: `service.servicer`.
+An interceptor. Step before: `service.tenant_limits`; the caller is known. Step after: `service.servicer`.
 Every rpc with a credential passes here, so none can be forgotten. Tenants leave no record.
 
 It fails closed: the answer leaves only once its record is written. A read that cannot be recorded is refused.

@@ -1,9 +1,9 @@
 """Owns the door: which rpc needs a credential, and that no servicer runs before its caller is known.
 
-Step before: `service.error_boundary`. Step after: `service.audit`, then `service.servicer`; both find the
-caller in `PRINCIPAL`. Authentication comes before the request is decoded, so nothing is validated for a
-caller without a name. Only the auth service has to know the request; what it decides about is decoded first,
-and looked at after.
+Step before: `service.overload`. Step after: `service.tenant_limits`, then `service.audit` and
+`service.servicer`, which find the caller in `PRINCIPAL`. Authentication comes before the request is decoded,
+so nothing is validated for a caller without a name. Only the auth service has to know the request; what it
+decides about is decoded first, and looked at after.
 """
 
 from collections.abc import Mapping

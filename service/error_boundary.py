@@ -1,6 +1,6 @@
 """Owns what leaves the service when something went wrong: a code, a reason and a constant text.
 
-The outermost interceptor, so the first step of every call; `service.authentication` is the next. grpc.aio
+The outermost interceptor, so the first step of every call; `service.overload` is the next. grpc.aio
 would send the text of any stray exception to the caller, out of (de)serializers and interceptors too.
 Therefore this boundary runs them itself, inside its own `try`.
 """

@@ -1,7 +1,7 @@
 """Owns what TenantRooms asks LiveKit: the two RoomService calls over Twirp, and what their failures mean.
 
-Step before: `service.directory` decides what to ask. Step after: `service.livekit_transport` carries the
-bytes. What comes back is LiveKit's own messages; who may see them is decided elsewhere.
+Step before: `service.directory` decides what to ask. Step after: `service.livekit_retry` sends the bytes,
+twice if need be. What comes back is LiveKit's own messages; who may see them is decided elsewhere.
 """
 
 import json

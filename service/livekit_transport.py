@@ -1,6 +1,6 @@
 """Owns the HTTP connections to LiveKit: pooled, bounded in time and size, without redirects or proxies.
 
-Step before: `service.livekit` has a message to send. Step after: `service.http_connection`, one of them.
+Step before: `service.livekit_retry` has a message. Step after: `service.http_connection`, one of them.
 
 A full HTTP client costs as much as all the rest of a call, so this is none: one address, one kind of request.
 """

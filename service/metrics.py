@@ -1,11 +1,11 @@
-"""Owns all metrics of the service: their names, labels and meaning, in a registry of their own.
+"""Owns the metrics that are not of calls or questions: names, labels and meaning. And the registry of all.
 
 What happens is told here by plain calls, one method for each kind of event: whoever tells is handed such a
 method and knows nothing of Prometheus. `service.metrics_listener` shows the registry.
 
-What is counted of calls and of questions is in `service.call_metrics` and `service.upstream_watch`, in the
-same registry. No label holds the name of a room, and none the id of a tenant unless the operator wants so.
-Each label has few values, there from the start, so that a rate can be told from the first event on.
+What is counted of calls and of questions is in `service.call_metrics` and `service.upstream_watch`. No label
+holds the name of a room, and none the id of a tenant unless the operator wants so. Each label has few values,
+there from the start, so that a rate can be told from the first event on.
 """
 
 import time

@@ -55,7 +55,7 @@ class ApiSecrets:
         self._principals = {self._digest(entry.fingerprint): entry.principal for entry in api_secrets}
 
     async def verify(self, token: str) -> Principal | None:
-        """Whose secret this is, or None when it is nobody's; see `service.authentication.Verifier`."""
+        """Whose secret this is, or None when it is nobody's; see `service.auth.authenticator.Verifier`."""
         return self._principals.get(self._digest(_fingerprint(token)))
 
     def _digest(self, fingerprint: bytes) -> bytes:
