@@ -1,6 +1,7 @@
 """Checks the links in the project's Markdown: each relative one leads to a file, each anchor to a heading.
 
-Links to other sites are left alone. Anchors are made as GitHub makes them.
+So does it with paths in backticks that begin with one of the project's folders. Links to other sites are left
+alone. Anchors are made as GitHub makes them.
 """
 
 import re
@@ -21,12 +22,14 @@ SKIPPED: Final = frozenset({"node_modules", "dist"})
 """Folders that are not the project's own, next to all that begin with a dot."""
 
 _HTML_LINK: Final = re.compile(r"""\b(?:href|src)\s*=\s*["']([^"']*)["']""", re.IGNORECASE)
+_PATH: Final = re.compile(r"([\w.-]+)/[\w./-]*(::\w+)?")
+"""A path in backticks, with the test in it that may be named; the first group is its first folder."""
 _HTML_ANCHOR: Final = re.compile(r"""\b(?:id|name)\s*=\s*["']([^"']+)["']""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A link that leads nowhere; `line` counts from 1 and is where the link's paragraph begins."""
+    """A link or path that leads nowhere; `line` counts from 1 and is where its paragraph begins."""
 
     file: Path
     line: int
@@ -38,7 +41,7 @@ class Problem:
 
 
 def check(root: Path) -> list[Problem]:
-    """Every broken link in the Markdown files below `root`, with paths relative to it."""
+    """Every broken link or path in the Markdown files below `root`, with paths relative to it."""
     root = root.resolve()
     return [problem for file in sorted(_markdown_files(root)) for problem in _problems_of(file, root)]
 
@@ -79,6 +82,17 @@ def _problems_of(file: Path, root: Path) -> Iterator[Problem]:
     for link, line in _links(text):
         if reason := _broken(link, file, text, root):
             yield Problem(file.relative_to(root), line, link, reason)
+    for token, line in _flat(_parse(text)):
+        if token.type == "code_inline" and _is_absent(token.content, root):
+            yield Problem(file.relative_to(root), line, token.content, "no such file")
+
+
+def _is_absent(code: str, root: Path) -> bool:
+    """Whether it is a path into one of the project's folders, from the top, and there is nothing."""
+    path = _PATH.fullmatch(code)
+    if path is None or path[1].startswith(".") or path[1] in SKIPPED or not (root / path[1]).is_dir():
+        return False
+    return not (root / code.partition("::")[0]).exists()
 
 
 def _broken(link: str, file: Path, text: str, root: Path) -> str | None:
@@ -102,7 +116,7 @@ def _broken(link: str, file: Path, text: str, root: Path) -> str | None:
 
 
 def _links(text: str) -> Iterator[tuple[str, int]]:
-    """Links and images with the line where their paragraph begins; code is no link."""
+    """Links and images with the line where their paragraph begins."""
     for token, line in _flat(_parse(text)):
         if token.type == "link_open":
             yield str(token.attrGet("href")), line

@@ -11,7 +11,7 @@ from service.error_boundary import CODES
 from service.ownership import Ownerless, owner_of
 from service.settings import SECRETS, Settings
 from tenantrooms.v1.error_reason_pb2 import ErrorReason
-from tests.docs.markdown import Cell, table
+from tests.docs.markdown import ROOT, Cell, table
 
 SETTINGS_PAGES = ["README.md", "docs/reference/settings.md"]
 PROCESSES = [("The service", Settings), ("The edge", EdgeSettings)]
@@ -89,6 +89,18 @@ def test_the_errors_page_has_the_rest_status_of_every_bare_code() -> None:
         for code in grpc.StatusCode
         if code is not grpc.StatusCode.OK
     }
+
+
+def test_the_map_of_the_code_names_each_file_once_and_none_that_is_not_there() -> None:
+    named: list[str] = []
+    for first, *_ in table("CONTRIBUTING.md", "Map of the code"):
+        folder = ""
+        for path in first.code:
+            # A bare name is in the folder of the path before it.
+            named.append(path if "/" in path.rstrip("/") or not folder else f"{folder}/{path}")
+            folder = named[-1].rstrip("/").rpartition("/")[0]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert sorted(named) == sorted(set(named))
 
 
 def test_the_guide_to_ownerless_rooms_has_every_reason() -> None:

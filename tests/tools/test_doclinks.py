@@ -76,6 +76,19 @@ def test_code_is_no_link(docs: Path) -> None:
     assert broken(docs, "`[text](absent)`\n\n```\n[text](absent)\n```\n") == []
 
 
+@pytest.mark.parametrize(
+    "code",
+    ["docs/setup.md", "docs/how-to/", "docs/setup.md::test_it", "other/absent.py", "/docs/absent", "a/b c"],
+)
+def test_a_path_in_backticks_that_is_there_or_is_not_the_projects_is_right(docs: Path, code: str) -> None:
+    assert broken(docs, f"See `{code}`.") == []
+
+
+@pytest.mark.parametrize("code", ["docs/absent.md", "docs/how-to/absent/", "docs/absent.py::test_it"])
+def test_a_path_in_backticks_that_leads_nowhere_is_told_with_its_line(docs: Path, code: str) -> None:
+    assert broken(docs, f"# Here\n\nSee `{code}`.") == [f"3 {code} no such file"]
+
+
 def test_folders_that_begin_with_a_dot_are_not_the_projects_docs(docs: Path) -> None:
     (docs / ".venv").mkdir()
     (docs / ".venv" / "README.md").write_text("[text](absent)")
