@@ -53,7 +53,7 @@ _HEADERS: Final = {
     "WWW-Authenticate": "`Bearer`.",
     "Retry-After": "Seconds after which to try again.",
 }
-_REQUEST_ID: Final = "The id of this request, under which the logs have it if it failed."
+_REQUEST_ID: Final = "The id of this request in both logs."
 
 _ROOM_LIST_EXAMPLE: Final = RoomList(
     rooms=[Summary(name="stand-up", num_participants=2, creation_time=1_767_261_600)]
