@@ -87,7 +87,7 @@ def _free_address(host: str, port: int) -> str:
 
 def _serve(settings: EdgeSettings, address: str) -> int:
     hold_signals()
-    # As from Python 3.14 on is not the default: workers inherit the listening socket.
+    # As from Python 3.14 on is not the default: workers inherit the listening socket and the held signals.
     multiprocessing.set_start_method("fork")
     try:
         own = TlsFiles(settings.listener_files, load_pair) if settings.listener_files else None
@@ -199,7 +199,6 @@ def _load_worker(
     *,
     ready: Callable[[], object],
 ) -> "Edge":
-    hold_signals()  # again: a worker that was not forked, as from Python 3.14 on, may not have inherited it
     from edge.worker import load_worker  # noqa: PLC0415 - only in a worker
 
     return load_worker(settings, service, rows, listener, stopping, ready=ready)

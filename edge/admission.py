@@ -40,14 +40,15 @@ class Place:
     """The place of one request, to be left exactly once.
 
     Attributes:
-        address, credential: under which keys it is counted; None is not at all.
+        address: of the client, under which it is counted.
+        credential: digest of the token; None until its share was taken, or without a token.
     """
 
     __slots__ = ("address", "credential")
 
-    def __init__(self, address: str, credential: bytes | None) -> None:
+    def __init__(self, address: str) -> None:
         self.address = address
-        self.credential = credential
+        self.credential: bytes | None = None
 
 
 class Admission:
@@ -89,7 +90,7 @@ class Admission:
         address = self._addresses.of(scope)
         if not self._by_address.enter(address):
             return self._refusal(Limit.ADDRESS_CALLS, seen)
-        place = Place(address, None)
+        place = Place(address)
         try:
             refusal = await self._refusal_of_caller(place, digest, seen)
         except BaseException:

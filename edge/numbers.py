@@ -10,6 +10,7 @@ import ctypes
 import multiprocessing
 import os
 from bisect import bisect_left
+from contextlib import suppress
 from typing import Final
 
 ROUTES: Final = ("home", "rooms", "room", "docs", "health", "other")
@@ -208,9 +209,8 @@ def _is_alive(pid: int) -> bool:
     if not pid:
         return False
     try:
-        os.kill(pid, 0)
+        with suppress(PermissionError):  # it lives, as somebody else
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
     return True

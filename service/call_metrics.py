@@ -65,7 +65,6 @@ class CallMetrics:
         self._by_tenant = Counts(
             "tenantrooms_tenant_calls", "Calls that have ended, by tenant.", ("tenant", "code")
         )
-        self._by_tenant.values.clear()
         Collected(registry, (self._calls, self._seconds, self.in_flight, self._problems))
         if most_tenants:
             Collected(registry, (self._by_tenant,))

@@ -18,12 +18,12 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from common.tracing import open_tracer, trace_named_by, traceparent_of
 from service.flights import ABOARD
 from service.metadata import Metadata, values_of
+from service.upstream_watch import NO_FAILURES
 
 MOST_LINKS: Final = 32
 """A question that more calls share is linked with so many of them."""
 
 _FAULTS: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
-_NO_FAILURES: Final = frozenset({"ok", "not_found", "rejected", "cancelled"})
 
 
 class CallSpan:
@@ -57,7 +57,7 @@ class QuestionSpan:
     def end(self, outcome: str) -> None:
         """The question has been answered, or not."""
         self._span.set_attribute("tenantrooms.outcome", outcome)
-        if outcome not in _NO_FAILURES:
+        if outcome not in NO_FAILURES:
             self._span.set_attribute("error.type", outcome)
             self._span.set_status(Status(StatusCode.ERROR))
         self._span.end()

@@ -55,6 +55,7 @@ _OUTCOMES: Final[Sequence[tuple[type[BaseException], str]]] = (
 )
 OUTCOMES: Final = ("ok", *dict.fromkeys(outcome for _, outcome in _OUTCOMES))
 NO_FAILURES: Final = frozenset({"ok", "not_found", "rejected", "cancelled"})
+"""Outcomes at which nothing is wrong."""
 
 _BATCHES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 

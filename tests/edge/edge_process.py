@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import ssl
 import sys
 import tempfile
@@ -13,14 +12,9 @@ from types import TracebackType
 from typing import IO, Self
 
 from tests.edge.asgi_calls import Reply
+from tools.ports import free_tcp_port
 
 _ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -47,7 +41,7 @@ class EdgeProcess:
 
     def __init__(self, settings: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
-        self.port = int(settings.get("PORT", 0)) or free_port()
+        self.port = int(settings.get("PORT", 0)) or free_tcp_port()
         # No announcement before a stop, unless a test asks for one.
         self._settings = {"TENANTROOMS_EDGE_ANNOUNCE_SECONDS": "0", **settings, "PORT": str(self.port)}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process

@@ -13,9 +13,10 @@ import pytest
 
 from common.floods import BURST, LEFT_OUT
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
-from tests.edge.edge_process import EdgeProcess, environment, eventually, free_port, parse, start
+from tests.edge.edge_process import EdgeProcess, environment, eventually, parse, start
 from tests.edge.fake_service import FakeService
 from tests.support.certificate_authority import Authority
+from tools.ports import free_tcp_port
 
 ROOMS = "/livekit/rooms"
 
@@ -79,14 +80,14 @@ async def test_two_edges_do_not_share_a_port_silently() -> None:
 
 
 async def test_a_host_that_is_none_is_named() -> None:
-    code, output = await failed_start({"HOST": "no-such-host.invalid", "PORT": str(free_port())})
+    code, output = await failed_start({"HOST": "no-such-host.invalid", "PORT": str(free_tcp_port())})
     assert code == 2
     assert output.startswith("Cannot listen on no-such-host.invalid:")
     assert "Traceback" not in output
 
 
 async def test_a_host_that_cannot_be_looked_up_is_a_bad_setting() -> None:
-    code, output = await failed_start({"HOST": "x" * 64 + ".example.com", "PORT": str(free_port())})
+    code, output = await failed_start({"HOST": "x" * 64 + ".example.com", "PORT": str(free_tcp_port())})
     assert code == 2
     assert output == "The settings cannot be used:\n  - HOST: must be an IP address or a host name\n"
 
@@ -197,7 +198,7 @@ async def test_a_second_signal_ends_it_at_once(service: FakeService) -> None:
 
 async def test_it_is_ready_while_the_service_is(service: FakeService) -> None:
     """MATRIX P6."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_tcp_port()}"
     async with EdgeProcess({"TENANTROOMS_GRPC_TARGET": address}) as edge:
         reply = await edge.ask("/readyz")
         assert (reply.status, reply.json) == (503, {"error": "Not ready"})
@@ -284,7 +285,7 @@ async def test_a_call_that_takes_too_long_is_given_up(service: FakeService) -> N
 
 
 async def test_the_order_of_starts_does_not_matter_and_a_service_may_come_and_go() -> None:
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_tcp_port()}"
     async with EdgeProcess({"TENANTROOMS_GRPC_TARGET": address}) as edge:
         for path in (ROOMS, f"{ROOMS}/a"):
             reply = await edge.ask(path)

@@ -14,9 +14,9 @@ from tenantrooms_client.errors import (
     DeadlineExceeded,
     Unavailable,
 )
-from tests.edge.edge_process import free_port
 from tests.edge.fake_relay import FakeRelay, exchanges
 from tests.edge.relay_calls import FakeUnary, asked_for, asking, opened, response
+from tools.ports import free_tcp_port
 
 # --- streams that end -------------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ async def test_a_channel_that_is_closed_under_its_stream_is_a_stream_that_breaks
 async def test_a_call_without_a_stream_fails_soon_and_not_when_the_service_is_back_in_time(
     unary: FakeUnary,
 ) -> None:
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_tcp_port()}"
     async with opened(address, unary) as client:
         with pytest.raises(Unavailable) as failure:
             await asking(client, "a", timeout=60.0)
@@ -162,7 +162,7 @@ async def test_a_service_that_is_slow_to_accept_the_first_stream_is_waited_for(r
 
 
 async def test_a_service_that_comes_within_a_calls_patience_answers_it(unary: FakeUnary) -> None:
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_tcp_port()}"
     async with opened(address, unary) as client:
         with pytest.raises(Unavailable):
             await asking(client, "a", timeout=60.0)
