@@ -3,7 +3,8 @@
 Step before: `service.overload`. Step after: `service.tenant_limits`, then `service.audit` and
 `service.servicer`, which find the caller in `PRINCIPAL`. Authentication comes before the request is decoded,
 so nothing is validated for a caller without a name. Only the auth service has to know the request; what it
-decides about is decoded first, and looked at after.
+decides about is decoded first, and looked at after. So is what comes with a token whose key has to be fetched:
+who may wait for that goes by from where calls come, which gRPC tells no earlier.
 """
 
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ POLICIES: Final[Mapping[str, Access]] = {
 
 
 def is_known_by_token_alone() -> bool:
-    """Whether the caller of the rpc that is being served is the same whatever else comes with the token."""
+    """Whether it is certain that the caller is the same whatever else comes with the token."""
     return not isinstance(_ARRIVAL.get().caller, Unsettled)
 
 

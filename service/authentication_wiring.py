@@ -12,6 +12,7 @@ from service.auth.auth_service import AuthService, Watch, open_questions
 from service.auth.authenticator import Authenticator, Verifier
 from service.auth.identity_provider import IdentityProvider, KeySet
 from service.auth.key_set import GivenKeySet, open_key_set
+from service.auth.key_turns import KeyTurns
 from service.auth.question_turns import QuestionTurns
 from service.auth.refusal_log import BY_THE_AUTH_SERVICE, RefusalLog
 from service.auth.signing import Signer
@@ -52,7 +53,7 @@ async def open_lasting(
     Args:
         settings: those in force at first.
         on_fetch: told of each fetch of the keys whether it gave usable ones.
-        refused: told of each call that may not wait for the auth service.
+        refused: told of each call that may not wait for the auth service, or for keys.
     """
     turns = QuestionTurns(settings.max_calls, refused)
     trust = Trust(trusting(settings.oidc_ca))
@@ -66,6 +67,7 @@ async def open_lasting(
             settings.oidc_algorithms,
             settings.oidc_max_stale,
             on_fetch,
+            turns=KeyTurns(settings.max_calls, refused),
         ) as keys:
             yield Lasting(keys, trust, refusals, others, turns)
 

@@ -1,8 +1,8 @@
 """Owns from where a call comes: the peer, or what an edge says whose word is taken.
 
-Step before: `service.authentication`, for a token that an auth service has to judge. Step after:
-`service.auth.question_turns` gives clients their turns. Nothing else rests on it: nobody is
-recognized by an address.
+Step before: `service.authentication`, for a token that an auth service has to judge, or whose key has to be
+fetched. Step after: `service.auth.question_turns` gives clients their turns, and `service.auth.key_turns`
+theirs. Nothing else rests on it: nobody is recognized by an address.
 """
 
 from collections.abc import Sequence

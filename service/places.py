@@ -37,6 +37,8 @@ class Limit(Enum):
     """What one caller leaves unread of the answers to its unary calls."""
     NEW_TOKENS = "new_tokens"
     """What calls whose tokens the auth service has not accepted lately may take of it."""
+    UNKNOWN_KEYS = "unknown_keys"
+    """How many calls may wait while the identity provider is asked for keys that are not known."""
 
 
 class FairQueue(Generic[Who]):

@@ -54,7 +54,7 @@ class ApiSecrets:
         self._key = secrets.token_bytes(32)
         self._principals = {self._digest(entry.fingerprint): entry.principal for entry in api_secrets}
 
-    async def verify(self, token: str) -> Principal | None:
+    async def verify(self, token: str, client: str | None = None) -> Principal | None:
         """Whose secret this is, or None when it is nobody's; see `service.auth.authenticator.Verifier`."""
         return self._principals.get(self._digest(_fingerprint(token)))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from service.auth.bearer import token_in
+from service.auth.key_turns import ClientNeeded
 from service.auth.principal import Anonymous, Principal
 from service.auth.question import Question, question_of
 from service.errors import CredentialMissing, CredentialRejected
@@ -21,11 +22,17 @@ _UNKNOWN: Final = (
 class Verifier(Protocol):
     """One way of finding out, from the token alone, who it stands for."""
 
-    async def verify(self, token: str) -> Principal | None:
+    async def verify(self, token: str, client: str | None) -> Principal | None:
         """The caller, or None when this verifier does not know the token and the next one may look.
+
+        Args:
+            token: as it came.
+            client: from where, for who may wait; None where that is not known yet.
 
         Raises:
             CredentialRejected: the token is this verifier's to judge, and it is not good.
+            ClientNeeded: it is, the call has to wait for that, and the client is None.
+            Overloaded: likewise, and too many wait.
         """
         ...
 
@@ -44,9 +51,15 @@ class QuestionVerifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A token that only the auth service can judge, once the request has been read."""
+    """A token that can be judged only once the request has been read, and with it from where the call comes.
+
+    Attributes:
+        token: the token.
+        waits_for: the verifier whose it is, but which takes a wait; None where it is the auth service's.
+    """
 
     token: str = field(repr=False)
+    waits_for: Verifier | None = None
 
 
 class Authenticator:
@@ -85,7 +98,10 @@ class Authenticator:
             raise CredentialMissing
         token = token_in(presented)
         for verifier in self._verifiers:
-            principal = await verifier.verify(token)
+            try:
+                principal = await verifier.verify(token, None)
+            except ClientNeeded:
+                return Unsettled(token, verifier)
             if principal is not None:
                 return principal
         if self._auth_service is None:
@@ -95,7 +111,7 @@ class Authenticator:
     async def settle(
         self, unsettled: Unsettled, rpc: str, request: Any, metadata: Metadata, client: str = ""
     ) -> Principal:
-        """The caller that the auth service names for this call.
+        """The caller that the auth service names for this call, or the verifier that had to wait.
 
         Args:
             unsettled: what `authenticate` gave.
@@ -108,6 +124,10 @@ class Authenticator:
             CredentialRejected, AuthServiceFailed, AuthServiceUnavailable, JwtSigningFailed, Overloaded: as it
                 says.
         """
+        if unsettled.waits_for is not None:
+            principal = await unsettled.waits_for.verify(unsettled.token, client)
+            if principal is not None:
+                return principal
         if self._auth_service is None:
             raise CredentialRejected(_UNKNOWN)
         return await self._auth_service.verify(question_of(rpc, request, metadata, unsettled.token, client))

@@ -22,11 +22,12 @@ from service.errors import CredentialRejected
 class KeySet(Protocol):
     """The provider's keys."""
 
-    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+    async def find(self, kid: str | None, algorithm: str, client: str | None) -> Sequence[jwt.PyJWK]:
         """Those that fit this algorithm and, if one is named, this key id.
 
         Raises:
             AuthServiceUnavailable: the keys are not known, or too old, and cannot be had now.
+            ClientNeeded, Overloaded: they have to be waited for, and the client is None, or may not.
         """
         ...
 
@@ -54,26 +55,31 @@ class IdentityProvider:
         self._clock = clock
         self._signatures = jwt.PyJWS(rules.algorithms)
 
-    async def verify(self, token: str) -> Principal | None:
+    async def verify(self, token: str, client: str | None = "") -> Principal | None:
         """Who this token stands for, or None when it is not a JWT or its issuer is another.
 
         An operator goes by the token's `sub`, in the audit log too, and needs no tenant claim.
 
+        Args:
+            token: as it came.
+            client: from where; None where that is not known yet.
+
         Raises:
             CredentialRejected: the token names our provider, and is not good.
             AuthServiceUnavailable: the provider's keys are not known, or too old, and cannot be had now.
+            ClientNeeded, Overloaded: its key has to be waited for, and the client is None, or may not.
         """
         if not token.isascii() or unverified_issuer(token) != self._rules.issuer:
             return None
         try:
-            return await self._decide(token)
+            return await self._decide(token, client)
         except CredentialRejected as refusal:
             self._refusals.refused(str(refusal))
             raise
 
-    async def _decide(self, token: str) -> Principal:
+    async def _decide(self, token: str, client: str | None) -> Principal:
         try:
-            claims = parse_claims(await self._verified_payload(token))
+            claims = parse_claims(await self._verified_payload(token, client))
             self._check(claims)
         except jwt.PyJWTError as error:  # its text may hold pieces of the token
             raise CredentialRejected(type(error).__name__) from None
@@ -81,14 +87,14 @@ class IdentityProvider:
             raise CredentialRejected(str(error)) from None
         return self._principal_in(claims)
 
-    async def _verified_payload(self, token: str) -> bytes:
+    async def _verified_payload(self, token: str, client: str | None) -> bytes:
         header = self._signatures.get_unverified_header(token)
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
             _reject("its algorithm is not allowed")
         if "crit" in header:  # RFC 7515: what it names must be understood, and nothing is here
             _reject("it has a critical header")
-        keys = await self._keys.find(header.get("kid"), algorithm)
+        keys = await self._keys.find(header.get("kid"), algorithm, client)
         if len(keys) != 1:
             _reject(f"{len(keys)} keys fit it")
         payload: bytes = self._signatures.decode(token, keys[0], [algorithm])

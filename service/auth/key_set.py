@@ -21,6 +21,7 @@ import jwt
 import structlog
 
 from service.auth.jwks import MAX_BYTES, Keys, KeySetUnusable, parse_keys
+from service.auth.key_turns import KeyTurns
 from service.errors import AuthServiceUnavailable
 from service.upstream_http import AnswerEncoded, AnswerTooLarge, Trust, open_session, read_whole, within
 
@@ -46,6 +47,7 @@ class FetchedKeySet:
         clock: seconds that only go forward.
         pause: waits for so many seconds.
         on_fetch: told of each fetch whether it gave usable keys.
+        turns: says who may wait for one.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class FetchedKeySet:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
         on_fetch: Callable[[bool], None] = lambda _: None,
+        turns: KeyTurns | None = None,
     ) -> None:
         self._fetch = fetch
         self._algorithms = algorithms
@@ -64,21 +67,28 @@ class FetchedKeySet:
         self._clock = clock
         self._pause = pause
         self._on_fetch = on_fetch
+        self._turns = turns or KeyTurns()
         self._fetched: Keys | None = None
         self._fetched_at = -math.inf
         self._fetching: asyncio.Task[bool] | None = None
         self._demanded = -math.inf
 
-    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+    async def find(self, kid: str | None, algorithm: str, client: str | None) -> Sequence[jwt.PyJWK]:
         """The keys that fit, after a look at the provider's newest ones if those at hand do not.
+
+        Args:
+            kid: the key's id, if one is named.
+            algorithm: the key's.
+            client: from where the call comes that needs it; None where that is not known yet.
 
         Raises:
             AuthServiceUnavailable: the keys were never fetched, or too long ago, and cannot be now.
+            ClientNeeded, Overloaded: a fetch has to be waited for, and as `KeyTurns` says.
         """
         keys = self._keys_in_use()
         if keys is not None and (found := keys.find(kid, algorithm)):
             return found
-        await self._demand()
+        await self._demand(client)
         keys = self._keys_in_use()
         if keys is None:
             raise AuthServiceUnavailable("the identity provider's keys could not be fetched, or not lately")
@@ -100,14 +110,16 @@ class FetchedKeySet:
         """The keys that were fetched last, unless they are too old."""
         return self._fetched if self._clock() - self._fetched_at <= self._max_stale else None
 
-    async def _demand(self) -> None:
+    async def _demand(self, client: str | None) -> None:
         """Waits for a fetch, if one is under way or may be made."""
-        if self._fetching is None or self._fetching.done():
-            if self._clock() - self._demanded < SECONDS_BETWEEN_DEMANDS:
-                return
-            self._demanded = self._clock()
-        # Callers that leave do not end the fetch: else impatient ones could keep the keys from ever coming.
-        await asyncio.shield(self._refresh())
+        fetching = self._fetching is not None and not self._fetching.done()
+        if not fetching and self._clock() - self._demanded < SECONDS_BETWEEN_DEMANDS:
+            return
+        with self._turns.wait(client):
+            if not fetching:
+                self._demanded = self._clock()
+            # Callers that leave do not end the fetch: impatient ones could keep the keys from ever coming.
+            await asyncio.shield(self._refresh())
 
     def _refresh(self) -> "asyncio.Task[bool]":
         """The fetch that is under way, or a new one; all who want one share it."""
@@ -143,7 +155,7 @@ class GivenKeySet:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+    async def find(self, kid: str | None, algorithm: str, client: str | None) -> Sequence[jwt.PyJWK]:
         """The keys that fit."""
         return self._keys.find(kid, algorithm)
 
@@ -155,6 +167,8 @@ async def open_key_set(
     algorithms: Sequence[str],
     max_stale: float,
     on_fetch: Callable[[bool], None] = lambda _: None,
+    *,
+    turns: KeyTurns | None = None,
 ) -> AsyncIterator[FetchedKeySet]:
     """The keys at this address, kept fresh until the context ends. Does not wait for them.
 
@@ -164,8 +178,11 @@ async def open_key_set(
         algorithms: those that are allowed.
         max_stale: seconds after which keys that could not be fetched again are not used any more.
         on_fetch: told of each fetch whether it gave usable keys.
+        turns: says who may wait for one.
     """
-    keys = FetchedKeySet(lambda: fetch(url, trust.context), algorithms, max_stale, on_fetch=on_fetch)
+    keys = FetchedKeySet(
+        lambda: fetch(url, trust.context), algorithms, max_stale, on_fetch=on_fetch, turns=turns
+    )
     keeping_fresh = asyncio.create_task(keys.keep_fresh(), context=contextvars.Context())
     try:
         yield keys

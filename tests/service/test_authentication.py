@@ -138,7 +138,7 @@ class Verifier:
         self.known = known
         self.asked: list[str] = []
 
-    async def verify(self, token: str) -> Tenant | None:
+    async def verify(self, token: str, client: str | None) -> Tenant | None:
         self.asked.append(token)
         if token not in self.known:
             return None
@@ -261,7 +261,7 @@ class Noticing:
     def __init__(self) -> None:
         self.done = asyncio.Event()
 
-    async def verify(self, token: str) -> Tenant | Operator | Anonymous | None:
+    async def verify(self, token: str, client: str | None) -> Tenant | Operator | Anonymous | None:
         self.done.set()
         return await SECRETS.verify(token)
 

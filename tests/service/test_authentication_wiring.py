@@ -9,6 +9,7 @@ import pytest
 from grpc import StatusCode
 
 from common.settings import SettingsError
+from service.metrics import Metrics
 from service.server import running_server
 from service.settings import Settings, load
 from tests.service.grpc_calls import get_room
@@ -169,3 +170,31 @@ async def test_keys_that_were_fetched_outlive_a_reload(
             await double.stop()
             await take_up(settings)
             assert (await get_room(channel, "lobby", good_for_an_hour(key))).code is StatusCode.OK
+
+
+async def test_of_tokens_whose_key_is_not_known_yet_only_a_share_of_all_calls_waits_for_it(
+    livekit_double: LiveKitDouble, address: str
+) -> None:
+    livekit_double.put_room("lobby", owner="acme")
+    key = ec_key("one")
+    async with IdentityProviderDouble([key]) as double:
+        double.gate.clear()
+        settings = in_front_of(
+            livekit_double,
+            address,
+            TENANTROOMS_OIDC_ISSUER=ISSUER,
+            TENANTROOMS_OIDC_AUDIENCE=AUDIENCE,
+            TENANTROOMS_OIDC_TENANT_CLAIM="tenant",
+            TENANTROOMS_OIDC_JWKS_URL=double.jwks_url,
+            TENANTROOMS_MAX_CALLS="20",
+        )
+        metrics = Metrics()
+        async with running_server(settings, metrics), grpc.aio.insecure_channel(address) as channel:
+            token = good_for_an_hour(key)
+            calls = [asyncio.create_task(get_room(channel, "lobby", token)) for _ in range(4)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            double.gate.set()
+            reasons = [outcome.reason for outcome in await asyncio.gather(*calls)]
+        assert sorted(reasons) == ["OK", "OK", "OK", "OVERLOADED"]
+        counted = metrics.registry.get_sample_value("tenantrooms_refusals_total", {"limit": "unknown_keys"})
+        assert counted == 1

@@ -45,7 +45,7 @@ class PublishedKeys:
         self._keys = parse_keys(document, algorithms)
         self.searches = 0
 
-    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+    async def find(self, kid: str | None, algorithm: str, client: str | None) -> Sequence[jwt.PyJWK]:
         self.searches += 1
         return self._keys.find(kid, algorithm)
 

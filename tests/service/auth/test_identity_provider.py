@@ -173,7 +173,7 @@ async def test_what_does_not_name_our_issuer_is_left_to_others_and_no_key_is_loo
 
 async def test_that_the_keys_cannot_be_had_is_said_as_it_is() -> None:
     class NoKeys:
-        async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+        async def find(self, kid: str | None, algorithm: str, client: str | None) -> Sequence[jwt.PyJWK]:
             raise AuthServiceUnavailable("away")
 
     with pytest.raises(AuthServiceUnavailable):
