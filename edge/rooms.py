@@ -130,8 +130,9 @@ class Rooms:
         if call.credential.kind is Kind.UNUSABLE:
             # A scheme without a token: something was presented, which the service may have to refuse.
             metadata.append(("authorization", "Bearer"))
-        elif call.credential.kind is Kind.TOKEN and self._forward_headers:
-            metadata.append((FORWARDED_HEADERS_KEY, forwarded_headers(call.headers)))
+        elif call.credential.kind is Kind.TOKEN:
+            if self._forward_headers:
+                metadata.append((FORWARDED_HEADERS_KEY, forwarded_headers(call.headers)))
             if call.address:
                 metadata.append((CLIENT_ADDRESS_KEY, call.address))
         if call.seen.traceparent is not None:

@@ -96,6 +96,17 @@ async def test_a_token_is_passed_on_and_nothing_else(app: Edge, client: FakeClie
         assert "Bearer" not in repr(made.metadata[FORWARDED_HEADERS_KEY])
 
 
+async def test_the_service_is_told_a_tokens_address_also_where_it_is_not_told_the_headers() -> None:
+    client = FakeClient(pages=[page()], is_open=True)
+    rooms = Rooms(client, 1.0, forward_headers=False)
+    for credential in (Credential(Kind.TOKEN, "a"), Credential(Kind.NOTHING, None)):
+        await rooms.list_rooms(Call("id-1", credential, "", address="203.0.113.9"))
+    assert [made.metadata for made in client.calls] == [
+        {"x-request-id": "id-1", CLIENT_ADDRESS_KEY: "203.0.113.9"},
+        {"x-request-id": "id-1"},
+    ]
+
+
 @pytest.mark.parametrize("target", BOTH)
 async def test_an_unusable_credential_is_left_to_the_service_to_judge(
     app: Edge, client: FakeClient, target: bytes
