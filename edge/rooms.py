@@ -11,11 +11,12 @@ from typing import Final, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
+from common.edge_metadata import CLIENT_ADDRESS_KEY, FORWARDED_HEADERS_KEY
 from edge import errors
 from edge.call import Call
 from edge.credentials import Kind
 from edge.errors import Answer, Route
-from edge.forwarding import CLIENT_ADDRESS_KEY, FORWARDED_HEADERS_KEY, forwarded_headers
+from edge.forwarding import forwarded_headers
 from edge.kept_json import RoomsJson
 from edge.room_json import list_json
 from tenantrooms_client import TenantRoomsError

@@ -10,10 +10,8 @@ from functools import lru_cache
 from typing import Final
 
 from common.client_networks import Network, read_address, site_of
+from common.edge_metadata import CLIENT_ADDRESS_KEY
 from service.metadata import Metadata, values_of
-
-CLIENT_ADDRESS_KEY: Final = "tenantrooms-client-address"
-"""Metadata in which the edge hands on from where the HTTP request came."""
 
 _MOST_CHARACTERS: Final = 64
 _MOST_REMEMBERED: Final = 1024

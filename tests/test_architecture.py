@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from common import edge_metadata
+
 ROOT = Path(__file__).parents[1]
 SERVICE = sorted((ROOT / "service").rglob("*.py"))
 EDGE = sorted((ROOT / "edge").rglob("*.py"))
@@ -67,6 +69,14 @@ OF_ONE_PROCESS = {"litestar", "granian", "grpc", "aiohttp", "livekit", "tenantro
 def test_what_both_processes_do_alike_knows_neither_of_them_and_no_tenant(module: Path) -> None:
     assert packages(module).isdisjoint({"service", "edge", "tests", "tools"} | OF_ONE_PROCESS)
     assert not re.search(r"(?i)tenant(?!_?rooms)", module.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("key", [edge_metadata.FORWARDED_HEADERS_KEY, edge_metadata.CLIENT_ADDRESS_KEY])
+def test_what_both_processes_call_a_metadata_key_is_written_once(key: str) -> None:
+    written = [
+        named(module) for module in [*SERVICE, *EDGE, *COMMON, *CLIENT] if key in module.read_text("utf-8")
+    ]
+    assert written == ["common/edge_metadata.py"]
 
 
 TRANSPORTS = {"grpc", "grpc_status", "grpc_health", "grpc_reflection", "aiohttp", "http", "httpx", "urllib"}

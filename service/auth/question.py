@@ -15,15 +15,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from service.client_address import CLIENT_ADDRESS_KEY
+from common.edge_metadata import CLIENT_ADDRESS_KEY, FORWARDED_HEADERS_KEY
 from service.errors import CredentialRejected, RequestMalformed
 from service.metadata import Metadata
-
-FORWARDED_HEADERS_KEY: Final = "tenantrooms-forwarded-headers-bin"
-"""Metadata in which the edge hands on the headers of the HTTP request: JSON, `[[name, value], …]`.
-
-Whoever calls over gRPC could send the same; a header is the caller's own word either way.
-"""
 
 MOST_NAME_BYTES: Final = 256
 """So much of a room's name is in a question. No room has a longer one, but whoever asks for one is

@@ -19,8 +19,8 @@ from typing import Any, Final
 import structlog
 from grpc import StatusCode
 
+from common.edge_metadata import CLIENT_ADDRESS_KEY
 from service import errors
-from service.client_address import CLIENT_ADDRESS_KEY
 from service.error_boundary import status_of
 from service.failure_record import failure_record
 from service.relay.calls import Outcome, RelayedCalls, failure

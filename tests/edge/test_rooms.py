@@ -6,10 +6,10 @@ import grpc
 import pytest
 import structlog
 
+from common.edge_metadata import CLIENT_ADDRESS_KEY, FORWARDED_HEADERS_KEY
 from edge.asgi import Edge
 from edge.call import Call
 from edge.credentials import Credential, Kind
-from edge.forwarding import CLIENT_ADDRESS_KEY, FORWARDED_HEADERS_KEY
 from edge.rooms import Rooms
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.edge.asgi_calls import ask

@@ -4,7 +4,8 @@ import ipaddress
 
 import pytest
 
-from service.client_address import CLIENT_ADDRESS_KEY, ClientAddresses
+from common.edge_metadata import CLIENT_ADDRESS_KEY
+from service.client_address import ClientAddresses
 
 EDGES = [ipaddress.ip_network(network) for network in ("10.1.0.0/16", "::1/128")]
 SAID = ((CLIENT_ADDRESS_KEY, "203.0.113.9"),)

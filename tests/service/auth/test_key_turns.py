@@ -9,13 +9,14 @@ from itertools import islice
 import grpc
 import pytest
 
+from common.edge_metadata import CLIENT_ADDRESS_KEY
 from common.request_ids import RequestIds
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
 from service.auth.key_set import SECONDS_BETWEEN_DEMANDS, FetchedKeySet, fetch
 from service.auth.key_turns import KeyTurns
 from service.authentication import AuthenticationInterceptor
-from service.client_address import CLIENT_ADDRESS_KEY, ClientAddresses
+from service.client_address import ClientAddresses
 from service.error_boundary import ErrorBoundary
 from service.errors import CredentialRejected
 from service.overload import OverloadGuard

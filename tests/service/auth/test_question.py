@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from common.edge_metadata import FORWARDED_HEADERS_KEY
 from service.auth.question import (
-    FORWARDED_HEADERS_KEY,
     MOST_HEADER_CHARACTERS,
     MOST_NAME_BYTES,
     question_of,
