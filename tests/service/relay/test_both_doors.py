@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def told(outcome: Outcome) -> tuple[object, ...]:
     """All that must be the same; of a request id that was made up here, that there is one."""
     trailers = dict(outcome.trailers)
     trailers.pop("grpc-retry-pushback-ms", None)  # a relayed answer is always final
-    made_up = "-" in str(trailers["x-request-id"])
+    made_up = re.fullmatch("[0-9a-f]{16}", str(trailers["x-request-id"]))
     request_id = "made up" if made_up else trailers["x-request-id"]
     return outcome.code, outcome.details, {**trailers, "x-request-id": request_id}, outcome.body
 
