@@ -71,7 +71,7 @@ class UnsentAnswers(Generic[Who]):
             await self._wait(who, held, size)
         else:
             held.size += size
-        call.add_done_callback(cast(Any, lambda _call: self._give_back(who, size)))
+        call.add_done_callback(cast(Any, lambda _call: self._give_back(who, held, size)))
 
     async def _wait(self, who: Who, held: _Held, size: int) -> None:
         turn = asyncio.get_running_loop().create_future()
@@ -81,7 +81,7 @@ class UnsentAnswers(Generic[Who]):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._give_back(who, size)
+                self._give_back(who, held, size)
             else:
                 turn.cancel()
                 self._admit(who, held)  # it may have been all that held up the next
@@ -90,8 +90,7 @@ class UnsentAnswers(Generic[Who]):
                 raise Overloaded.by(Limit.UNSENT_ANSWERS.value) from None
             raise
 
-    def _give_back(self, who: Who, size: int) -> None:
-        held = self._held[who]
+    def _give_back(self, who: Who, held: _Held, size: int) -> None:
         held.size -= size
         self._admit(who, held)
 
@@ -104,5 +103,6 @@ class UnsentAnswers(Generic[Who]):
                 held.size += size
                 turn.set_result(None)
             held.line.popleft()
-        if not held.size:
-            self._held.pop(who, None)
+        # It may be another by now: who was cancelled while it waited comes here later than it left the line.
+        if not held.size and self._held.get(who) is held:
+            del self._held[who]

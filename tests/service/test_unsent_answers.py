@@ -104,6 +104,24 @@ async def test_who_waits_too_long_is_refused_and_who_leaves_holds_nobody_up(
     assert not answers.unsent._held
 
 
+async def test_a_connection_that_breaks_with_a_call_that_waits_leaves_what_others_hold_as_it_is() -> None:
+    answers = Answers()
+    unread = await answers.keep("acme", MOST_BYTES)
+    waiting = await answers.wait("acme", 1)
+    # The next call comes before the one that waited has noticed.
+    waiting.cancel()
+    unread.end()
+    held = await answers.keep("acme", HALF)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert answers.bytes_of("acme") == HALF
+    behind = await answers.wait("acme", MOST_BYTES)
+    held.end()
+    (await behind).end()
+    assert answers.bytes_of("acme") == 0
+    assert not answers.unsent._held
+
+
 async def test_answers_that_are_not_read_take_a_bounded_space_and_no_other_tenants(
     tmp_path: Path, livekit_double: LiveKitDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
