@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import grpc
 
+from service.client_address import ClientAddresses
 from service.relay.calls import RelayedCalls
 from service.relay.outbox import Space
 from service.relay.stream import Stream
@@ -21,7 +22,7 @@ MOST_STREAMS: Final = 256
 none makes unary calls."""
 
 MOST_STREAMS_OF_A_PEER: Final = 128
-"""Streams from one address, so that one cannot take all. The edge has at most 64 workers."""
+"""Streams from one address, or /64 of IPv6, so that one cannot take all. The edge has at most 64 workers."""
 
 
 class Relay(RelayServicer):
@@ -35,7 +36,8 @@ class Relay(RelayServicer):
     def __init__(self, calls: RelayedCalls, stream_seconds: float | None = None) -> None:
         self._calls = calls
         self._stream_seconds = stream_seconds
-        self._streams: dict[Stream, str] = {}  # with the addresses that they come from
+        self._streams: dict[Stream, str] = {}  # with the clients that they come from
+        self._addresses = ClientAddresses(())
         self._space = Space()
         self._leaving = False
 
@@ -63,20 +65,15 @@ class Relay(RelayServicer):
         """One stream."""
         if self._leaving:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "The service is stopping")
-        host = host_of(context.peer())
-        hosts = list(self._streams.values())
-        if len(hosts) >= MOST_STREAMS or hosts.count(host) >= MOST_STREAMS_OF_A_PEER:
+        client = self._addresses.of((), context.peer())
+        clients = list(self._streams.values())
+        if len(clients) >= MOST_STREAMS or clients.count(client) >= MOST_STREAMS_OF_A_PEER:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many streams")
         stream = Stream(self._calls, context, self._stream_seconds, self._space)
-        self._streams[stream] = host
+        self._streams[stream] = client
         try:
             async with aclosing(stream.frames(request_iterator)) as frames:
                 async for frame in frames:
                     yield frame
         finally:
             del self._streams[stream]
-
-
-def host_of(peer: str) -> str:
-    """The peer's address without its port; of a Unix socket, all clients are one peer."""
-    return peer if peer.startswith("unix") else peer.rpartition(":")[0]

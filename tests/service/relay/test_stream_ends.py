@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Never, cast
 
 import grpc
 import pytest
 from grpc import StatusCode
 
 from service.relay import stream
-from service.relay.servicer import MOST_STREAMS, MOST_STREAMS_OF_A_PEER, host_of
+from service.relay.servicer import MOST_STREAMS, MOST_STREAMS_OF_A_PEER, Relay
 from tenantrooms.relay.v1 import relay_pb2
 from tenantrooms.relay.v1.relay_pb2_grpc import RelayStub
 from tests.service.relay_calls import RelayCaller, relaying
@@ -40,9 +42,49 @@ async def test_one_peer_cannot_take_all_streams(gate: Gate, monkeypatch: pytest.
         async with grpc.aio.insecure_channel(served.target, options=own_connection) as channel:
             refused = RelayCaller(RelayStub(channel).Exchange())
             assert await ended(refused) is StatusCode.RESOURCE_EXHAUSTED
-    assert host_of("ipv4:10.0.0.1:4711") == host_of("ipv4:10.0.0.1:42") != host_of("ipv4:10.0.0.2:42")
-    assert host_of("ipv6:%5B2001:db8::1%5D:4711") == "ipv6:%5B2001:db8::1%5D"
-    assert host_of("unix:/run/service.sock") == "unix:/run/service.sock"
+
+
+class Peer:
+    """The context of a stream from this peer."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def peer(self) -> str:
+        return self._peer
+
+    async def abort(self, code: StatusCode, details: str) -> Never:
+        raise PermissionError(code)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "one_client"),
+    [
+        ("ipv4:10.0.0.1:4711", "ipv4:10.0.0.1:42", True),
+        ("ipv4:10.0.0.1:4711", "ipv4:10.0.0.2:4711", False),
+        ("ipv4:10.0.0.1:4711", "ipv6:[::ffff:10.0.0.1]:42", True),
+        ("ipv6:[2001:db8::1]:4711", "ipv6:%5B2001:db8::ffff:2%5D:42", True),
+        ("ipv6:%5B2001:db8::1%5D:4711", "ipv6:%5B2001:db8:0:1::1%5D:4711", False),
+        ("unix:", "unix:/run/service.sock", True),
+    ],
+)
+async def test_streams_are_counted_by_client_and_not_by_its_addresses_and_ports(
+    monkeypatch: pytest.MonkeyPatch, first: str, second: str, one_client: bool
+) -> None:
+    monkeypatch.setattr("service.relay.servicer.MOST_STREAMS_OF_A_PEER", 1)
+
+    async def no_requests() -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield None
+
+    relay = Relay(cast("Any", None))
+    async with contextlib.AsyncExitStack() as stack:
+        for peer, refused in ((first, False), (second, one_client)):
+            exchange = relay.Exchange(no_requests(), cast("Any", Peer(peer)))
+            await stack.enter_async_context(contextlib.aclosing(cast("AsyncGenerator[Any, None]", exchange)))
+            with pytest.raises(PermissionError) if refused else contextlib.nullcontext():
+                await anext(exchange)
+    assert relay.streams == 0
 
 
 async def test_a_stream_that_carries_no_call_is_asked_to_end_and_ended_when_it_does_not(
