@@ -58,7 +58,13 @@ def open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 
 
 def within(seconds: float) -> aiohttp.ClientTimeout:
-    """The time for one call, from connecting to the last byte."""
+    """The time for one call, from connecting to the last byte.
+
+    Raises:
+        TimeoutError: none is left.
+    """
+    if seconds <= 0:
+        raise TimeoutError  # to aiohttp it would be no limit at all
     # aiohttp rounds timeouts from the threshold on up to whole seconds.
     return aiohttp.ClientTimeout(total=seconds, ceil_threshold=math.inf)
 

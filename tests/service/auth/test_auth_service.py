@@ -197,6 +197,14 @@ async def test_a_service_that_does_not_answer_in_time_is_timed_out(
         await asking(double, session, timeout=0.05).verify(QUESTION)
 
 
+async def test_a_service_is_not_asked_when_no_time_is_left(
+    double: AuthServiceDouble, session: aiohttp.ClientSession
+) -> None:
+    with pytest.raises(AuthServiceTimedOut):
+        await asking(double, session, timeout=0).verify(QUESTION)
+    assert not double.asked
+
+
 async def test_connections_are_reused(double: AuthServiceDouble, auth_service: AuthService) -> None:
     for _ in range(3):
         await auth_service.verify(QUESTION)
