@@ -26,6 +26,18 @@ _MOST_HALVES: Final = 8
 """So many halves of failed questions are asked about at a time, whatever they are halves of."""
 
 
+class FailedAsAWhole(Exception):
+    """Raised by what asks where a failure is not about the keys, so that halves would fail like the whole.
+
+    Args:
+        failure: what everybody who waits is told.
+    """
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
 class Asker:
     """One call that asks, perhaps more than once.
 
@@ -94,7 +106,8 @@ class Batches(Generic[Key, Answer]):
     than one batch has parts; and never more than that and a few halves.
 
     Args:
-        ask: answers several keys, each of them.
+        ask: answers several keys, each of them. Its LiveKitFailed may be about some of the keys alone, unless
+            it is in a FailedAsAWhole.
         parts_of: which of a batch's keys are asked about in one question; each key is in one of them.
         is_masked: whether an answer tells those with this scope that there is nothing.
     """
@@ -222,6 +235,8 @@ class Batches(Generic[Key, Answer]):
             if len(keys) > 1 and not isinstance(error, LiveKitRefused):
                 return False
             self._fail(batch, keys, error)
+        except FailedAsAWhole as error:
+            self._fail(batch, keys, error.failure)
         except Exception as error:  # noqa: BLE001 - it is raised in each of those who wait, and in no others
             self._fail(batch, keys, error)
         except asyncio.CancelledError:

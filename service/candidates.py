@@ -18,8 +18,8 @@ from typing import Final
 import structlog
 
 from service.auth.principal import OneTenant, TenantId
-from service.batches import Asker, Batches
-from service.errors import DomainError
+from service.batches import Asker, Batches, FailedAsAWhole
+from service.errors import DomainError, LiveKitFailed
 from service.flights import Flights
 from service.named_rooms import NamedRoomsSource
 from service.ownership import may_see
@@ -57,7 +57,9 @@ class Candidates:
         self._source = source
         self._scans = scans
         self._interval = interval
-        self._together: Batches[TenantId, Sequence[ListedRoom]] = Batches(self._verify, self._in_parts)
+        self._together: Batches[TenantId, Sequence[ListedRoom]] = Batches(
+            self._verify_together, self._in_parts
+        )
         self._alone: Flights[TenantId, Sequence[ListedRoom]] = Flights(self._verify_alone)
         self._last_use = 0.0
         self._background: asyncio.Task[None] | None = None
@@ -99,15 +101,27 @@ class Candidates:
         return max(self._interval, _REST * latest.seconds)
 
     async def _verify_alone(self, tenant_id: TenantId) -> Sequence[ListedRoom]:
-        return (await self._verify([tenant_id]))[tenant_id]
-
-    async def _verify(self, tenant_ids: Sequence[TenantId]) -> dict[TenantId, Sequence[ListedRoom]]:
-        """The rooms of these tenants, sorted by name: of those known, what they are now."""
-        scopes = [OneTenant(tenant_id) for tenant_id in tenant_ids]
         known = self._known()
         if known is None:
+            return await (await self._scans.next()).index.rooms(OneTenant(tenant_id))
+        return (await self._verify(known, [tenant_id]))[tenant_id]
+
+    async def _verify_together(self, tenant_ids: Sequence[TenantId]) -> dict[TenantId, Sequence[ListedRoom]]:
+        known = self._known()
+        if known is not None:
+            return await self._verify(known, tenant_ids)
+        # It was recent enough a moment ago, when these came.
+        try:
             index = (await self._scans.next()).index
-            return {scope.tenant_id: await index.rooms(scope) for scope in scopes}
+        except LiveKitFailed as error:
+            raise FailedAsAWhole(error) from error
+        return {tenant_id: await index.rooms(OneTenant(tenant_id)) for tenant_id in tenant_ids}
+
+    async def _verify(
+        self, known: Scan, tenant_ids: Sequence[TenantId]
+    ) -> dict[TenantId, Sequence[ListedRoom]]:
+        """The rooms of these tenants, sorted by name: of those known, what they are now."""
+        scopes = [OneTenant(tenant_id) for tenant_id in tenant_ids]
         candidates = {scope: [room.name for room in await known.index.rooms(scope)] for scope in scopes}
         names = [*dict.fromkeys(chain.from_iterable(candidates.values()))]
         found: dict[str, ListedRoom] = {}

@@ -8,7 +8,7 @@ from traceback import walk_tb
 import pytest
 
 from service.auth.principal import OneTenant, Scope, TenantId
-from service.batches import Asker, Batches
+from service.batches import Asker, Batches, FailedAsAWhole
 from service.errors import LiveKitFailed, LiveKitTimedOut, LiveKitUnavailable
 from service.flights import FlightFailed
 from service.inquiry import INQUIRY
@@ -291,6 +291,18 @@ async def test_what_nobody_foresaw_in_one_part_fails_its_keys_alone(
     assert await asyncio.gather(*tasks[10:]) == [f"about {number}" for number in range(10, 20)]
     (await questions.until(3)).land()
     assert await later[0] == "about x"
+
+
+async def test_a_failure_that_is_about_no_key_is_everybodys_and_nothing_is_asked_in_halves(
+    questions: Questions, batches: Batches[str, str]
+) -> None:
+    asked = [asks(batches, key) for key in "abc"]
+    (await questions.until(1)).fail(FailedAsAWhole(LiveKitFailed("at all of them")))
+    for asker, task in asked:
+        with pytest.raises(LiveKitFailed, match="at all of them"):
+            await task
+        assert asker.beside_masked
+    assert len(questions.asked) == 1
 
 
 @pytest.mark.parametrize("keys", [["a"], [str(number) for number in range(20)]], ids=["alone", "in parts"])

@@ -154,6 +154,38 @@ async def test_names_from_a_reading_that_is_too_old_are_not_used(monkeypatch: py
         assert [question for question, _ in livekit.asked] == ["all rooms", "rooms", "all rooms"]
 
 
+@pytest.mark.parametrize(("few", "late"), [(250, ["acme", "globex", "nobody"]), (0, ["acme", "acme"])])
+async def test_names_that_grow_too_old_before_they_are_used_cost_one_whole_reading_also_where_it_fails(
+    monkeypatch: pytest.MonkeyPatch, few: int, late: Sequence[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("service.candidates._FEW_NAMES", few)
+    for module in ("candidates", "scans"):
+        monkeypatch.setattr(f"service.{module}.monotonic", lambda: now)
+    livekit = HeldLiveKit(room("a", "acme"), room("b", "globex"))
+    async with directory_on(livekit, interval=10) as directory, asyncio.timeout(10):
+        warming = asyncio.create_task(names(directory))
+        (await livekit.until(1)).land()
+        await warming
+        for failure in (None, LiveKitFailed("odd")):
+            count = len(livekit.readings)
+            early = asyncio.create_task(names(directory))
+            in_the_air = await livekit.until(count + 1)
+            waiting = [asyncio.create_task(names(directory, OneTenant(TenantId(who)))) for who in late]
+            await asyncio.sleep(0)
+            now += 20.1
+            in_the_air.land()
+            await early
+            (await livekit.until(count + 2)).land(failure)
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+            if failure is None:
+                assert outcomes == [{"acme": ["a"], "globex": ["b"]}.get(who, []) for who in late]
+            else:
+                assert {type(outcome) for outcome in outcomes} == {LiveKitFailed}
+            questions = [reading.question for reading in livekit.readings[count:]]
+            assert questions == ["rooms", "all rooms"]
+
+
 class Slow(RecordedLiveKit):
     """Takes so many seconds for a whole reading, by a clock of its own, and notes when each began."""
 
