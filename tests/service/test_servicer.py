@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from livekit.protocol.models import ParticipantInfo, Room
 
+from service import servicer as servicer_module
 from service.answer_space import SPACE
 from service.auth.principal import (
     AllRooms,
@@ -197,6 +198,66 @@ async def test_callers_who_share_a_reading_share_the_making_of_the_answer(caller
     directory.present = Participants(directory.present)
     newer, _ = await server.call(pb.GetRoomRequest(room_name="lobby"))
     assert (newer.room.num_participants, newer.participants[0].name) == (9, "Nobody")
+
+
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long work has had its share whenever it asks."""
+    monkeypatch.setattr("service.turns._SHARE_SECONDS", 0.0)
+
+
+def many_participants(count: int) -> list[ParticipantInfo]:
+    attributes = {str(number): "v" for number in range(9)}
+    return [full_participant(identity=f"user-{number}", attributes=attributes) for number in range(count)]
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_a_room_with_very_many_participants_gives_other_calls_their_turns(caller: Principal) -> None:
+    present = many_participants(1_000)
+    servicer = Servicer(Rooms(SharedRoom(full_room(), *present), Consistency.FULL, AtOnce()))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    answer = await servicer.GetRoom(pb.GetRoomRequest(room_name="lobby"), cast(Any, None))
+    beside.cancel()
+    # The size is found out and the answer made in turns.
+    assert turns >= 2 * len(present)
+    participants = pb.GetRoomResponse.FromString(answer).participants
+    assert [each.identity for each in participants] == [each.identity for each in present]
+    assert {len(each.attributes) for each in participants} == {9}
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_callers_at_once_get_the_same_bytes_which_are_made_once_also_where_the_first_leaves(
+    caller: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def counted(participant: ParticipantInfo, response: pb.GetRoomResponse) -> None:
+        made.append(participant.identity)
+        show(participant, response)
+        if len(made) == 30:
+            calls[0].cancel()
+
+    show = servicer_module._show
+    monkeypatch.setattr(servicer_module, "_show", counted)
+    present = many_participants(100)
+    servicer = Servicer(Rooms(SharedRoom(full_room(), *present), Consistency.FULL, AtOnce()))
+
+    request = pb.GetRoomRequest(room_name="lobby")
+    calls = [asyncio.create_task(servicer.GetRoom(request, cast(Any, None))) for _ in range(10)]
+    async with asyncio.timeout(10):
+        await asyncio.wait(calls)
+    assert calls[0].cancelled()
+    (answer,) = {call.result() for call in calls[1:]}
+    assert [each.identity for each in pb.GetRoomResponse.FromString(answer).participants] == made[30:]
+    assert made[30:] == [each.identity for each in present]
 
 
 async def test_the_same_rooms_are_listed_in_the_same_bytes_until_one_of_them_changes(
