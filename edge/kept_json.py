@@ -9,7 +9,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Final, Generic, TypeVar
 
-from edge.room_json import details_json, summaries_json
+from edge.room_json import details_json, participants_json, summaries_json
 from tenantrooms.v1.tenant_rooms_pb2 import GetRoomResponse, ListRoomsResponse
 
 KEPT_BYTES: Final = 4 * 1024 * 1024
@@ -23,6 +23,9 @@ LARGEST_KEPT: Final = 128 * 1024
 
 _ENCODED_AT_ONCE: Final = 2_000
 """Rooms that are made into JSON before other requests get their turn: some 3 ms."""
+
+_BYTES_ENCODED_AT_ONCE: Final = 64 * 1024
+"""Of participants, some of whom have a thousand times the attributes of others: some 2 ms."""
 
 Made = TypeVar("Made")
 
@@ -47,10 +50,18 @@ class RoomsJson:
             self._pages.keep(answer, made)
         return made
 
-    def of_details(self, answer: bytes) -> bytes:
+    async def of_details(self, answer: bytes) -> bytes:
         """The body of a room's details."""
         if (made := self._details.get(answer)) is None:
-            made = details_json(GetRoomResponse.FromString(answer))
+            response = GetRoomResponse.FromString(answer)
+            participants = response.participants
+            at_once = len(participants) // (len(answer) // _BYTES_ENCODED_AT_ONCE + 1) + 1
+            pieces: list[bytes] = []
+            for start in range(0, len(participants), at_once):
+                if start:
+                    await asyncio.sleep(0)
+                pieces.append(participants_json(participants[start : start + at_once]))
+            made = details_json(response.room, pieces)
             self._details.keep(answer, made)
         return made
 

@@ -107,10 +107,14 @@ def list_json(pieces: Iterable[bytes]) -> bytes:
     return b'{"rooms":[%b]}' % b",".join(piece for piece in pieces if piece)
 
 
-def details_json(response: pb.GetRoomResponse) -> bytes:
-    """The body of a room's details."""
-    room = response.room
-    return _encode(
+def participants_json(participants: Iterable[pb.Participant]) -> bytes:
+    """Some participants as JSON objects with commas between them, to be put together by `details_json`."""
+    return _encode([_participant(participant) for participant in participants])[1:-1]
+
+
+def details_json(room: pb.Room, pieces: Iterable[bytes]) -> bytes:
+    """The body of a room's details, with the participants from what `participants_json` gave."""
+    alone = _encode(
         Details(
             sid=room.sid,
             name=room.name,
@@ -119,9 +123,10 @@ def details_json(response: pb.GetRoomResponse) -> bytes:
             creation_time=room.creation_time.seconds,
             metadata=room.metadata,
             active_recording=room.active_recording,
-            participants=[_participant(participant) for participant in response.participants],
+            participants=[],
         )
     )
+    return b"%b%b]}" % (alone.removesuffix(b"]}"), b",".join(pieces))
 
 
 def _participant(participant: pb.Participant) -> Participant:

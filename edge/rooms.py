@@ -105,7 +105,7 @@ class Rooms:
             deadline=self._deadline(),
             metadata=self._metadata(call),
         )
-        return self._json.of_details(response)
+        return await self._json.of_details(response)
 
     async def _answer(self, route: Route, call: Call, ask: Callable[[Call], Awaitable[bytes]]) -> Answer:
         if call.credential.kind is Kind.REFUSED:

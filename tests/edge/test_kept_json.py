@@ -1,13 +1,15 @@
 """JSON that is kept: the same answer gives the same JSON, another answer never."""
 
+import asyncio
 import json
+from collections.abc import Iterable
 
 import pytest
 from google.protobuf.message import DecodeError
 
 from edge import kept_json
 from edge.kept_json import Kept, RoomsJson
-from edge.room_json import details_json, list_json
+from edge.room_json import details_json, list_json, participants_json
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 
 
@@ -29,25 +31,57 @@ async def test_a_page_gives_its_own_rooms_and_token_however_often_it_comes() -> 
             assert token == following
 
 
-def test_details_are_those_of_the_answer_however_often_it_comes() -> None:
+def as_json(answer: pb.GetRoomResponse) -> bytes:
+    return details_json(answer.room, [participants_json(answer.participants)] if answer.participants else [])
+
+
+async def test_details_are_those_of_the_answer_however_often_it_comes() -> None:
     rooms_json = RoomsJson()
     for _ in range(2):
         for answer in (details("a"), details("b"), details("a", "RM_2")):
-            assert rooms_json.of_details(answer.SerializeToString()) == details_json(answer)
+            assert await rooms_json.of_details(answer.SerializeToString()) == as_json(answer)
 
 
-def test_an_answer_that_comes_again_is_not_made_into_json_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[pb.GetRoomResponse] = []
+@pytest.mark.parametrize("count", [1, 2, 500])
+@pytest.mark.parametrize("attributes", [{}, {str(number): "v" for number in range(100)}])
+async def test_many_or_large_participants_are_encoded_in_turns_with_other_requests(
+    count: int, attributes: dict[str, str]
+) -> None:
+    answer = details("a")
+    for number in range(count):
+        answer.participants.add(identity=f"user-{number}", metadata="m" * 100, attributes=attributes)
+    encoded = answer.SerializeToString()
+    turns = 0
 
-    def counted(response: pb.GetRoomResponse) -> bytes:
-        made.append(response)
-        return details_json(response)
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    first, second = [await RoomsJson().of_details(encoded) for _ in range(2)]
+    beside.cancel()
+    assert first == second == as_json(answer)
+    assert turns >= 2 * (len(encoded) // 65_536 - 1)
+    if count < 3:
+        assert turns == 0, "usual rooms wait for nobody"
+
+
+async def test_an_answer_that_comes_again_is_not_made_into_json_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[pb.Room] = []
+
+    def counted(room: pb.Room, pieces: Iterable[bytes]) -> bytes:
+        made.append(room)
+        return details_json(room, pieces)
 
     monkeypatch.setattr(kept_json, "details_json", counted)
     rooms_json = RoomsJson()
     answers = [details("a").SerializeToString() for _ in range(3)]
-    assert len({rooms_json.of_details(answer) for answer in answers}) == 1
-    assert made == [details("a")]
+    assert len({await rooms_json.of_details(answer) for answer in answers}) == 1
+    assert made == [details("a").room]
 
 
 @pytest.mark.parametrize("answer", [b"\xff", b"\x0a\x7f"])
@@ -57,7 +91,7 @@ async def test_what_is_no_answer_is_refused_each_time(answer: bytes) -> None:
         with pytest.raises(DecodeError):
             await rooms_json.of_page(answer)
         with pytest.raises(DecodeError):
-            rooms_json.of_details(answer)
+            await rooms_json.of_details(answer)
 
 
 def test_what_was_not_asked_for_the_longest_makes_room() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from edge.room_json import details_json, health_json, list_json, summaries_json
+from edge.room_json import details_json, health_json, list_json, participants_json, summaries_json
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 
 CREATED, JOINED = Timestamp(seconds=1_767_261_600, nanos=999_999_999), Timestamp(seconds=1_767_261_642)
@@ -33,7 +33,7 @@ def test_a_list_keeps_the_order_of_the_service_over_all_its_pieces() -> None:
 
 
 def test_an_empty_room_has_every_field() -> None:
-    assert details_json(pb.GetRoomResponse()) == (
+    assert details_json(pb.Room(), []) == (
         b'{"sid":"","name":"","num_participants":0,"max_participants":0,"creation_time":0,'
         b'"metadata":"","active_recording":false,"participants":[]}'
     )
@@ -65,7 +65,8 @@ def test_a_full_room() -> None:
             pb.Participant(),
         ],
     )
-    assert details_json(response) == (
+    pieces = [participants_json(response.participants[:1]), participants_json(response.participants[1:])]
+    assert details_json(response.room, pieces) == (
         b'{"sid":"RM_1","name":"stand-up","num_participants":1,"max_participants":20,'
         b'"creation_time":1767261600,"metadata":"{\\"auth_id\\": \\"acme\\", \\"n\\": 1.0}",'
         b'"active_recording":true,"participants":['
@@ -82,7 +83,7 @@ def test_a_full_room() -> None:
 )
 def test_names_and_metadata_are_as_the_service_gave_them(name: str) -> None:
     room = pb.Room(name=name, metadata=name)
-    details = json.loads(details_json(pb.GetRoomResponse(room=room)))
+    details = json.loads(details_json(room, []))
     assert (details["name"], details["metadata"]) == (name, name)
     (summary,) = json.loads(list_json([summaries_json([pb.RoomSummary(name=name)])]))["rooms"]
     assert summary["name"] == name
@@ -120,7 +121,7 @@ def test_the_words_for_kinds(number: pb.ParticipantKind.ValueType, word: str) ->
 
 
 def _participant(participant: pb.Participant) -> dict[str, object]:
-    details = json.loads(details_json(pb.GetRoomResponse(participants=[participant])))
+    details = json.loads(details_json(pb.Room(), [participants_json([participant])]))
     (found,) = details["participants"]
     assert isinstance(found, dict)
     return found
