@@ -3,8 +3,8 @@
 Step before: `service.overload`. Step after: `service.tenant_limits`, then `service.audit` and
 `service.servicer`, which find the caller in `PRINCIPAL`. Authentication comes before the request is decoded,
 so nothing is validated for a caller without a name. Only the auth service has to know the request; what it
-decides about is decoded first, and looked at after. So is what comes with a token whose key has to be fetched:
-who may wait for that goes by from where calls come, which gRPC tells no earlier.
+decides about is decoded first, and looked at after. So is what comes with a token whose key has to be
+fetched: who may wait for that goes by from where calls come, which gRPC tells no earlier.
 """
 
 from collections.abc import Mapping
