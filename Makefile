@@ -21,7 +21,7 @@ test: setup  ## run all tests, on a real LiveKit too; ARGS="tests/edge -k masked
 	@$(VENV_PYTHON) -m pytest $(ARGS)
 
 .PHONY: wall
-wall: setup  ## try the wall with full counts (half an hour; best on a quiet machine), and note the figures
+wall: setup  ## try the wall with full counts (three quarters of an hour; best on a quiet machine), and note the figures
 	@$(VENV_PYTHON) -m tools.livekit_server >/dev/null
 	@$(VENV_PYTHON) -m pytest --wall $(ARGS)
 	@$(VENV_PYTHON) -m tools.figures wall
