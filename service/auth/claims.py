@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NewType
 
+from common.memory import no_collection
 from service.auth.unambiguous_json import members_once
 
 Claims = Mapping[str, Any]
@@ -81,7 +82,9 @@ def unverified_issuer(token: str) -> str | None:
     segment = rest.partition(".")[0]
     try:
         payload = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars="-_", validate=True)
-        claims = json.loads(payload.decode(), parse_int=float)  # an int of too many digits would be an error
+        with no_collection():  # a stranger's text, as deep as that likes
+            # An int of too many digits would be an error.
+            claims = json.loads(payload.decode(), parse_int=float)
     except (ValueError, RecursionError):
         return None
     issuer = claims.get("iss") if isinstance(claims, dict) else None
