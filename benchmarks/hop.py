@@ -24,7 +24,6 @@ import grpc
 import uvloop
 from livekit.protocol.models import Room
 
-from common.request_ids import RequestIds
 from edge.relay.client import open_relay
 from edge.rooms import Metadata, RoomsClient
 from service.auth.api_secrets import ApiSecret, ApiSecrets
@@ -83,7 +82,7 @@ async def serve(address: str) -> None:
     """Serves both ways until it is killed."""
     secrets = ApiSecrets(ApiSecret(f"tenant-{n}", f"secret-{n}") for n in range(TENANTS))
     interceptors = [
-        ErrorBoundary(RequestIds()),
+        ErrorBoundary(),
         AuthenticationInterceptor(Authenticator([secrets], required=True)),
     ]
     async with EvenAnswers() as even_answers:

@@ -11,7 +11,6 @@ from litestar import Litestar, MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from common.rates import open_rates
-from common.request_ids import RequestIds
 from edge import errors
 from edge.admission import Admission, Limit
 from edge.asgi import Edge
@@ -86,7 +85,6 @@ def create_app(
         assets=ASSETS,
         limits=settings.limits,
         cors=Cors(settings.cors_origins),
-        request_ids=RequestIds(),
         admission=admission,
         watch=watch,
         leaves=leaves,

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from common.request_ids import RequestIds
+from common.request_ids import chosen_request_id
 from edge import errors
 from edge.admission import Admission
 from edge.call import Call, state_with
@@ -43,7 +43,6 @@ class Edge:
         assets: the names of the files under `/docs/assets`.
         limits: what a request may have at most.
         cors: the web origins that may read the answers.
-        request_ids: gives each request its id.
         admission: knows how many requests may go on to the service.
         watch: is told of each request.
         leaves: whether clients should use another connection for their next request.
@@ -57,7 +56,6 @@ class Edge:
         assets: Collection[str],
         limits: Limits,
         cors: Cors,
-        request_ids: RequestIds,
         admission: Admission,
         watch: RequestWatch | None = None,
         leaves: Callable[[], bool] = lambda: False,
@@ -67,7 +65,6 @@ class Edge:
         self._assets = assets
         self._limits = limits
         self._cors = cors
-        self._request_ids = request_ids
         self._admission = admission
         self._watch = watch or RequestWatch()
         self._leaves = leaves
@@ -82,7 +79,7 @@ class Edge:
 
     async def _answer_request(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         fields = Fields(scope["headers"])
-        request_id = self._request_ids.choose([id_.decode("latin-1") for id_ in fields[b"x-request-id"]])
+        request_id = chosen_request_id([id_.decode("latin-1") for id_ in fields[b"x-request-id"]])
         exchange = Exchange(
             receive,
             send,

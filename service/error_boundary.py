@@ -19,7 +19,7 @@ from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 from grpc_status import rpc_status
 
-from common.request_ids import RequestIds
+from common.request_ids import chosen_request_id
 from service import errors
 from service.call_watch import CallWatch
 from service.metadata import values_of
@@ -71,12 +71,10 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
     """Turns whatever an rpc raises into a status of the contract, and gives each call its request id.
 
     Args:
-        request_ids: gives each call its id.
         watch: is told of each call.
     """
 
-    def __init__(self, request_ids: RequestIds, watch: CallWatch | None = None) -> None:
-        self._request_ids = request_ids
+    def __init__(self, watch: CallWatch | None = None) -> None:
         self._watch = watch or CallWatch()
         self._guarded = WrappedHandlers(partial(_guarded, self._watch))
 
@@ -88,7 +86,7 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):
         """Gives the guarded rpc, or one that refuses when an inner interceptor already did."""
         method = handler_call_details.method
         metadata = handler_call_details.invocation_metadata
-        REQUEST_ID.set(self._request_ids.choose(values_of(metadata, REQUEST_ID_KEY)))
+        REQUEST_ID.set(chosen_request_id(values_of(metadata, REQUEST_ID_KEY)))
         self._watch.begins(method, metadata)
         try:
             handler = await continuation(handler_call_details)

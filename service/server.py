@@ -16,7 +16,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from common.rates import open_rates
-from common.request_ids import RequestIds
 from common.settings import SettingsError
 from common.version import package_version
 from service.audit import AuditInterceptor
@@ -181,7 +180,7 @@ async def _serving(
 
         most = settings.max_calls
         interceptors = [
-            ErrorBoundary(RequestIds(), watch),
+            ErrorBoundary(watch),
             OverloadGuard(most, metrics.refused),
             authentication,
             TenantLimits(

@@ -10,7 +10,6 @@ import grpc
 import pytest
 from grpc import StatusCode
 
-from common.request_ids import RequestIds
 from service.error_boundary import ErrorBoundary
 from service.errors import LiveKitUnavailable
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
@@ -75,7 +74,7 @@ async def test_what_succeeds_at_the_second_attempt_is_a_success() -> None:
         return pb.GetRoomResponse(room=pb.Room(name="a"))
 
     servicer = Scripted(fail_once)
-    async with serving(servicer, ErrorBoundary(RequestIds())) as target, TenantRoomsClient(target) as client:
+    async with serving(servicer, ErrorBoundary()) as target, TenantRoomsClient(target) as client:
         assert (await client.get_room("a")).room.name == "a"
     assert servicer.calls == 2
 
@@ -85,7 +84,7 @@ async def test_an_unavailable_that_the_service_means_is_final() -> None:
         raise LiveKitUnavailable
 
     servicer = Scripted(livekit_is_away)
-    async with serving(servicer, ErrorBoundary(RequestIds())) as target, TenantRoomsClient(target) as client:
+    async with serving(servicer, ErrorBoundary()) as target, TenantRoomsClient(target) as client:
         with pytest.raises(Unavailable) as refused:
             await client.get_room("a")
     assert refused.value.reason == "LIVEKIT_UNAVAILABLE"

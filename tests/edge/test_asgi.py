@@ -9,7 +9,6 @@ import structlog
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from common.request_ids import RequestIds
 from edge.admission import Admission
 from edge.app import create_app
 from edge.asgi import Edge
@@ -295,7 +294,6 @@ def around(inner: ASGIApp) -> Edge:
         assets=(),
         limits=settings.limits,
         cors=Cors(()),
-        request_ids=RequestIds(),
         admission=admission,
     )
 

@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 from grpc import StatusCode
 
-from common.request_ids import RequestIds
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
 from service.authentication import AuthenticationInterceptor
@@ -82,7 +81,7 @@ async def serving(
     behaviour: Callable[[Any, Context], Awaitable[Any]], stream_seconds: float | None = None
 ) -> AsyncIterator[Served]:
     door = AuthenticationInterceptor(Authenticator([SECRETS], required=True))
-    interceptors = [ErrorBoundary(RequestIds()), door]
+    interceptors = [ErrorBoundary(), door]
     relay = Relay(RelayedCalls(interceptors, handlers_of(Scripted(behaviour))), stream_seconds)
     server = grpc.aio.server(
         interceptors=interceptors, options=[("grpc.max_receive_message_length", 64 * 1024)]

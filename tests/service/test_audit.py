@@ -12,7 +12,6 @@ import grpc
 import pytest
 from grpc import StatusCode
 
-from common.request_ids import RequestIds
 from service.audit import AuditInterceptor
 from service.audit_log import NotRecorded
 from service.auth.api_secrets import ApiSecret, ApiSecrets
@@ -84,7 +83,7 @@ async def service() -> AsyncIterator[Service]:
     authenticator = Authenticator([ApiSecrets(SECRETS)], required=False)
     async with serving(
         scripted,
-        ErrorBoundary(RequestIds()),
+        ErrorBoundary(),
         AuthenticationInterceptor(authenticator),
         AuditInterceptor(log, lambda: NOW),
     ) as channel:

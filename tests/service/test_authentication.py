@@ -10,7 +10,6 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from common.request_ids import RequestIds
 from service import authentication
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
@@ -33,7 +32,7 @@ async def who(_request: object, _context: Context) -> pb.ListRoomsResponse:
 
 
 def door(authenticator: Authenticator) -> tuple[grpc.aio.ServerInterceptor, ...]:
-    return ErrorBoundary(RequestIds()), AuthenticationInterceptor(authenticator)
+    return ErrorBoundary(), AuthenticationInterceptor(authenticator)
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +277,7 @@ async def test_a_request_that_is_held_back_is_served_for_whom_its_credential_nam
         await send.wait()
         yield b""
 
-    async with serving(Scripted(who), ErrorBoundary(RequestIds()), interceptor) as channel:
+    async with serving(Scripted(who), ErrorBoundary(), interceptor) as channel:
         opened: Any = channel.stream_unary(LIST_ROOMS)
         under_way = opened(held_back(), metadata=bearer(ACME))
         await verifier.done.wait()

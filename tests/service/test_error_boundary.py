@@ -9,7 +9,6 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from common.request_ids import RequestIds
 from service import errors
 from service.error_boundary import CODES, ErrorBoundary
 from service.rpc_types import Continuation, Handler
@@ -72,7 +71,7 @@ class Served:
 @pytest.fixture(scope="module")
 async def served() -> AsyncIterator[Served]:
     servicer = Scripted(lambda _request, _context: raising(AssertionError()))
-    async with serving(servicer, ErrorBoundary(RequestIds())) as channel:
+    async with serving(servicer, ErrorBoundary()) as channel:
         yield Served(channel, servicer)
 
 
@@ -246,7 +245,7 @@ async def test_a_stray_exception_of_an_inner_interceptor_says_nothing(
     error: BaseException, at_once: bool
 ) -> None:
     servicer = Scripted(lambda _request, _context: raising(AssertionError()))
-    async with serving(servicer, ErrorBoundary(RequestIds()), Inner(error, at_once)) as channel:
+    async with serving(servicer, ErrorBoundary(), Inner(error, at_once)) as channel:
         for request in (b"", b"\xff"):
             outcome = await call(channel, LIST_ROOMS, request)
             if at_once or not request:
@@ -258,7 +257,7 @@ async def test_a_stray_exception_of_an_inner_interceptor_says_nothing(
 
 async def test_an_inner_interceptor_refuses_with_a_domain_error() -> None:
     inner = Inner(errors.CredentialMissing(), at_once=True)
-    async with serving(None, ErrorBoundary(RequestIds()), inner) as channel:
+    async with serving(None, ErrorBoundary(), inner) as channel:
         outcome = await call(channel, LIST_ROOMS, b"\xff")
     assert (outcome.code, outcome.reason) == (StatusCode.UNAUTHENTICATED, "CREDENTIAL_MISSING")
 
@@ -274,7 +273,7 @@ async def test_a_stray_exception_of_a_codec_says_nothing(decode: Any, encode: An
 
     handler = grpc.unary_unary_rpc_method_handler(behaviour, decode, encode)
     rpcs = grpc.method_handlers_generic_handler("tenantrooms.v1.TenantRooms", {"ListRooms": handler})
-    async with serving(None, ErrorBoundary(RequestIds()), handlers=[rpcs]) as channel:
+    async with serving(None, ErrorBoundary(), handlers=[rpcs]) as channel:
         assert_nothing_said(await call(channel, LIST_ROOMS))
 
 

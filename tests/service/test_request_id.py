@@ -2,7 +2,6 @@
 
 import pytest
 
-from common.request_ids import RequestIds
 from service.error_boundary import ErrorBoundary
 from service.errors import RoomNotFound
 from service.request_id import REQUEST_ID
@@ -20,7 +19,7 @@ async def fail(_request: object, _context: Context) -> None:
 
 @pytest.mark.parametrize("behaviour", [succeed, fail])
 async def test_every_answer_names_its_id_in_its_trailers(behaviour: object) -> None:
-    async with serving(Scripted(behaviour), ErrorBoundary(RequestIds())) as channel:  # type: ignore[arg-type]
+    async with serving(Scripted(behaviour), ErrorBoundary()) as channel:  # type: ignore[arg-type]
         taken_over = await call(channel, LIST_ROOMS, metadata=[("x-request-id", "mine")])
         replaced = await call(channel, LIST_ROOMS, metadata=[("x-request-id", "not mine")])
         of_two = await call(channel, LIST_ROOMS, metadata=[("x-request-id", "mine"), ("x-request-id", "b")])
@@ -34,7 +33,7 @@ async def test_every_answer_names_its_id_in_its_trailers(behaviour: object) -> N
 
 
 async def test_the_servicer_finds_the_id_of_its_own_call() -> None:
-    async with serving(Scripted(succeed), ErrorBoundary(RequestIds())) as channel:
+    async with serving(Scripted(succeed), ErrorBoundary()) as channel:
         for name in ("one", "two"):
             outcome = await call(channel, LIST_ROOMS, metadata=[("x-request-id", name)])
             assert pb.ListRoomsResponse.FromString(outcome.body).next_page_token == name

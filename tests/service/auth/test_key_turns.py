@@ -10,7 +10,6 @@ import grpc
 import pytest
 
 from common.edge_metadata import CLIENT_ADDRESS_KEY
-from common.request_ids import RequestIds
 from service.auth.api_secrets import ApiSecret, ApiSecrets
 from service.auth.authenticator import Authenticator
 from service.auth.key_set import SECONDS_BETWEEN_DEMANDS, FetchedKeySet, fetch
@@ -68,7 +67,7 @@ async def door(double: IdentityProviderDouble, clock: Clock) -> AsyncIterator[Do
     keys = FetchedKeySet(lambda: fetch(double.jwks_url), RULES.algorithms, MAX_STALE, clock, turns=turns)
     secrets = ApiSecrets([ApiSecret("globex", "secret")])
     interceptors = [
-        ErrorBoundary(RequestIds()),
+        ErrorBoundary(),
         OverloadGuard(MOST_CALLS, refused.append),
         AuthenticationInterceptor(
             Authenticator([secrets, verifier_with(keys)], required=True), ClientAddresses(THIS_MACHINE)
