@@ -7,6 +7,7 @@ Before it: `rooms` with an answer. After it: `room_json`.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from edge.room_json import details_json, participants_json, summaries_json
@@ -27,6 +28,7 @@ _ENCODED_AT_ONCE: Final = 2_000
 _BYTES_ENCODED_AT_ONCE: Final = 64 * 1024
 """Of participants, some of whom have a thousand times the attributes of others: some 2 ms."""
 
+Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
@@ -41,11 +43,7 @@ class RoomsJson:
         """A page's rooms, to be put together by `list_json`, and the token of the next page."""
         if (made := self._pages.get(answer)) is None:
             page = ListRoomsResponse.FromString(answer)
-            pieces: list[bytes] = []
-            for start in range(0, len(page.rooms), _ENCODED_AT_ONCE):
-                if start:
-                    await asyncio.sleep(0)
-                pieces.append(summaries_json(page.rooms[start : start + _ENCODED_AT_ONCE]))
+            pieces = await _in_turns(summaries_json, page.rooms, _ENCODED_AT_ONCE)
             made = b",".join(pieces), page.next_page_token
             self._pages.keep(answer, made)
         return made
@@ -56,14 +54,22 @@ class RoomsJson:
             response = GetRoomResponse.FromString(answer)
             participants = response.participants
             at_once = len(participants) // (len(answer) // _BYTES_ENCODED_AT_ONCE + 1) + 1
-            pieces: list[bytes] = []
-            for start in range(0, len(participants), at_once):
-                if start:
-                    await asyncio.sleep(0)
-                pieces.append(participants_json(participants[start : start + at_once]))
+            pieces = await _in_turns(participants_json, participants, at_once)
             made = details_json(response.room, pieces)
             self._details.keep(answer, made)
         return made
+
+
+async def _in_turns(
+    encode: Callable[[Sequence[Item]], bytes], items: Sequence[Item], at_once: int
+) -> list[bytes]:
+    """What this makes of so many at once; between any two of these, other requests get their turn."""
+    pieces: list[bytes] = []
+    for start in range(0, len(items), at_once):
+        if start:
+            await asyncio.sleep(0)
+        pieces.append(encode(items[start : start + at_once]))
+    return pieces
 
 
 class Kept(Generic[Made]):
