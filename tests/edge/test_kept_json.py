@@ -1,6 +1,5 @@
 """JSON that is kept: the same answer gives the same JSON, another answer never."""
 
-import asyncio
 import json
 from collections.abc import Iterable
 
@@ -11,6 +10,7 @@ from edge import kept_json
 from edge.kept_json import Kept, RoomsJson
 from edge.room_json import details_json, list_json, participants_json
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
+from tests.support.loop_turns import others_beside
 
 
 def page(*names: str, following: str = "") -> bytes:
@@ -51,21 +51,12 @@ async def test_many_or_large_participants_are_encoded_in_turns_with_other_reques
     for number in range(count):
         answer.participants.add(identity=f"user-{number}", metadata="m" * 100, attributes=attributes)
     encoded = answer.SerializeToString()
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(others())
-    first, second = [await RoomsJson().of_details(encoded) for _ in range(2)]
-    beside.cancel()
+    async with others_beside() as turns:
+        first, second = [await RoomsJson().of_details(encoded) for _ in range(2)]
     assert first == second == as_json(answer)
-    assert turns >= 2 * (len(encoded) // 65_536 - 1)
+    assert turns.taken >= 2 * (len(encoded) // 65_536 - 1)
     if count < 3:
-        assert turns == 0, "usual rooms wait for nobody"
+        assert turns.taken == 0, "usual rooms wait for nobody"
 
 
 async def test_an_answer_that_comes_again_is_not_made_into_json_again(

@@ -17,6 +17,7 @@ from service.ownership import Owner, owner_of
 from service.room_records import by_asked_name
 from tests.service.held_livekit import HeldLiveKit
 from tests.service.recorded_rooms import RecordedLiveKit, room
+from tests.support.loop_turns import LoopTurns
 
 ACME, GLOBEX = OneTenant(TenantId("acme")), OneTenant(TenantId("globex"))
 
@@ -81,23 +82,17 @@ async def test_a_question_whose_callers_have_all_left_is_given_up_though_others_
 
 
 async def test_other_calls_get_their_turns_between_any_two_rooms_with_large_metadata() -> None:
-    turns = 0
+    turns = LoopTurns()
     read_in: list[int] = []
 
-    async def other_calls() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     def slow_owner_of(metadata: str) -> Owner:
-        read_in.append(turns)
+        read_in.append(turns.taken)
         time.sleep(0.003)
         return owner_of(metadata)
 
     livekit = RecordedLiveKit(*(room(str(number)) for number in range(0, 300, 50)))
     named = NamedRooms(livekit, slow_owner_of)
-    others = asyncio.create_task(other_calls())
+    others = asyncio.create_task(turns.take_all())
     await asyncio.gather(*(named.find(str(number), Asker(ACME)) for number in range(300)))
     others.cancel()
     assert len(livekit.asked) == 3

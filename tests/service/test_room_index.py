@@ -1,6 +1,5 @@
 """The index of one whole reading: what is decoded, what is kept from the reading before, and whose it is."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from service.errors import LiveKitFailed
 from service.ownership import Ownerless, owner_of
 from service.room_index import RoomIndex
 from tests.service.recorded_rooms import room
+from tests.support.loop_turns import others_beside
 
 OWNERS = ["acme", "Acme", "globex", None]
 
@@ -154,33 +154,15 @@ HOSTILE = '{"auth_id":"a","x":[' + "[]," * 150_000 + "0]}"
 
 @pytest.mark.parametrize(("count", "metadata"), [(20_000, "{}"), (3, HOSTILE)])
 async def test_other_calls_get_their_turns_while_a_reading_is_taken_in(count: int, metadata: str) -> None:
-    turns = 0
-
-    async def other_calls() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     reading = records([room(str(number), metadata=metadata) for number in range(count)])
-    others = asyncio.create_task(other_calls())
-    await RoomIndex(owner_of, Summaries()).updated(reading)
-    others.cancel()
-    assert turns >= 2
+    async with others_beside() as turns:
+        await RoomIndex(owner_of, Summaries()).updated(reading)
+    assert turns.taken >= 2
 
 
 async def test_other_calls_get_their_turns_while_known_large_records_are_recognized() -> None:
-    turns = 0
-
-    async def other_calls() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     reading = records([room(str(number), metadata="x" * 512 * 1024) for number in range(60)])
     index = await RoomIndex(owner_of, Summaries()).updated(reading)
-    others = asyncio.create_task(other_calls())
-    assert await index.updated(reading) is index
-    others.cancel()
-    assert turns >= 5
+    async with others_beside() as turns:
+        assert await index.updated(reading) is index
+    assert turns.taken >= 5

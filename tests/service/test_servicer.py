@@ -34,6 +34,7 @@ from service.servicer import Servicer
 from tenantrooms.v1 import tenant_rooms_pb2 as pb
 from tests.service.grpcio_testing import TestingServer
 from tests.service.recorded_rooms import AtOnce, RecordedLiveKit, room
+from tests.support.loop_turns import others_beside
 
 CANARY = "canary-5ecret"
 ACME = Tenant(TenantId("acme"))
@@ -215,19 +216,10 @@ def many_participants(count: int) -> list[ParticipantInfo]:
 async def test_a_room_with_very_many_participants_gives_other_calls_their_turns(caller: Principal) -> None:
     present = many_participants(1_000)
     servicer = Servicer(Rooms(SharedRoom(full_room(), *present), Consistency.FULL, AtOnce()))
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(others())
-    answer = await servicer.GetRoom(pb.GetRoomRequest(room_name="lobby"), cast(Any, None))
-    beside.cancel()
+    async with others_beside() as turns:
+        answer = await servicer.GetRoom(pb.GetRoomRequest(room_name="lobby"), cast(Any, None))
     # The size is found out and the answer made in turns.
-    assert turns >= 2 * len(present)
+    assert turns.taken >= 2 * len(present)
     participants = pb.GetRoomResponse.FromString(answer).participants
     assert [each.identity for each in participants] == [each.identity for each in present]
     assert {len(each.attributes) for each in participants} == {9}
