@@ -114,15 +114,20 @@ def good_for_an_hour(key: SigningKey) -> str:
     return key.token(iat=now, exp=now + 3600)
 
 
-def with_keys_in(file: Path, double: LiveKitDouble, address: str) -> Settings:
+def with_provider(double: LiveKitDouble, address: str, **settings: str) -> Settings:
+    """With an identity provider, whose keys are where the further settings say."""
     return in_front_of(
         double,
         address,
         TENANTROOMS_OIDC_ISSUER=ISSUER,
         TENANTROOMS_OIDC_AUDIENCE=AUDIENCE,
         TENANTROOMS_OIDC_TENANT_CLAIM="tenant",
-        TENANTROOMS_OIDC_JWKS_FILE=str(file),
+        **settings,
     )
+
+
+def with_keys_in(file: Path, double: LiveKitDouble, address: str) -> Settings:
+    return with_provider(double, address, TENANTROOMS_OIDC_JWKS_FILE=str(file))
 
 
 async def test_the_identity_providers_keys_in_a_file_change_with_everything_else(
@@ -154,12 +159,9 @@ async def test_keys_that_were_fetched_outlive_a_reload(
     livekit_double.put_room("lobby", owner="acme")
     key = ec_key("one")
     async with IdentityProviderDouble([key]) as double:
-        settings = in_front_of(
+        settings = with_provider(
             livekit_double,
             address,
-            TENANTROOMS_OIDC_ISSUER=ISSUER,
-            TENANTROOMS_OIDC_AUDIENCE=AUDIENCE,
-            TENANTROOMS_OIDC_TENANT_CLAIM="tenant",
             TENANTROOMS_OIDC_JWKS_URL=double.jwks_url,
         )
         async with (
@@ -179,12 +181,9 @@ async def test_of_tokens_whose_key_is_not_known_yet_only_a_share_of_all_calls_wa
     key = ec_key("one")
     async with IdentityProviderDouble([key]) as double:
         double.gate.clear()
-        settings = in_front_of(
+        settings = with_provider(
             livekit_double,
             address,
-            TENANTROOMS_OIDC_ISSUER=ISSUER,
-            TENANTROOMS_OIDC_AUDIENCE=AUDIENCE,
-            TENANTROOMS_OIDC_TENANT_CLAIM="tenant",
             TENANTROOMS_OIDC_JWKS_URL=double.jwks_url,
             TENANTROOMS_MAX_CALLS="20",
         )
